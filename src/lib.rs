@@ -1,0 +1,22 @@
+//! Posthaste: a self-hosted email API platform and delivery engine.
+//!
+//! The map, from the bottom up (imports go down only; `tests/it/layers.rs` holds the table):
+//!
+//! 1. [`domain`]: the words, as plain data.
+//! 2. [`policy`]: decisions, pure and synchronous. [`mail`]: how a message is made and read. [`smtp`]: the protocol as bytes.
+//! 3. [`clock`], [`queue`], [`store`], [`resolver`], [`transport`], [`observe`]: seams to the outside, a file per implementation.
+//! 4. [`actors`]: the moving parts, thin.
+//! 5. [`api`], [`config`]: what the outside sees.
+//! 6. [`app`]: the composition root; `cli`: the commands.
+//!
+//! ARCHITECTURE.md tells the journey of one message through these rooms.
+
+pub mod clock;
+pub mod domain;
+pub mod mail;
+pub mod policy;
+pub mod queue;
+pub mod resolver;
+pub mod smtp;
+pub mod store;
+pub mod transport;

@@ -1,0 +1,4 @@
+//! Decisions: pure and synchronous, one file each, found by its name.
+//!
+//! Takes domain words, settings, `now` and a seed; gives decisions. Never does I/O, reads a clock, draws random numbers,
+//! logs or knows an actor.

@@ -1,0 +1,83 @@
+//! The seam that holds work: what was accepted waits here until it is settled.
+//!
+//! Two stages. *When may it go*: deliveries wait by class and due time. *Through which door*: one whose lane is full is
+//! parked under the lane. A Lease takes a Delivery out of either, in memory, until a deadline and under a fencing token.
+//! The journal is part of the contract: `accept` is ACCEPT, `intent` is INTENT and must be durable before the final dot
+//! leaves, `settle` is OUTCOME and commits state and events together.
+//!
+//! What every implementation promises is in `contract.rs`, which runs against all of them.
+
+mod types;
+
+pub use types::{
+    Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
+    Parking, QueueError, Release, SettleAnswer, StoredResponse,
+};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
+
+/// Durable work. All methods are safe to call from many tasks; each answers after its change is durable.
+#[async_trait]
+pub trait Queue: Send + Sync + std::fmt::Debug {
+    /// ACCEPT: stores messages, bodies, deliveries, idempotency key and the first events in one durable step.
+    async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError>;
+
+    /// Leases up to `max` deliveries of `class` whose due time has come, oldest first, until `until`.
+    /// A Delivery whose former lease ended with its INTENT open comes with that [`OpenIntent`]: it is ambiguous.
+    /// Deliveries that have expired, or are held and due, are leased like all others; policy decides what becomes of them.
+    async fn lease(
+        &self,
+        class: Class,
+        max: usize,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Leased>, QueueError>;
+
+    /// Leases up to `max` deliveries that are parked under `lane`: most urgent class first, then soonest to expire.
+    async fn lease_parked(
+        &self,
+        lane: &Lane,
+        max: usize,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Leased>, QueueError>;
+
+    /// Leases up to `max` parked deliveries, under any lane, that have expired by `now`.
+    async fn lease_expired(&self, max: usize, now: Timestamp, until: Timestamp) -> Result<Vec<Leased>, QueueError>;
+
+    /// Gives leased deliveries back to wait under a lane. Stale leases are passed over.
+    async fn park(&self, parkings: Vec<Parking>) -> Result<(), QueueError>;
+
+    /// Gives leased deliveries back to wait for a due time, without an attempt. Stale leases are passed over.
+    async fn release(&self, releases: Vec<Release>) -> Result<(), QueueError>;
+
+    /// Extends leases; gives back those that were lost.
+    async fn renew(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<Vec<LeaseRef>, QueueError>;
+
+    /// INTENT: records durably that the dot is about to leave, unless a guard forbids it. Checked in the same step:
+    /// the lease's fence, the state, expiry, cancellation, suppression.
+    async fn intent(&self, intent: Intent) -> Result<IntentAnswer, QueueError>;
+
+    /// OUTCOME: applies each Settlement with its events, and answers for each. One with a stale fence changes nothing.
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError>;
+
+    /// Cancels a Delivery that is not on its way. `false` when it is final, leased with an open INTENT, or unknown.
+    async fn cancel(&self, delivery: DeliveryId, now: Timestamp) -> Result<bool, QueueError>;
+
+    /// The earliest due time of `class` among deliveries that are neither leased nor parked.
+    async fn next_due(&self, class: Class) -> Result<Option<Timestamp>, QueueError>;
+
+    /// Lanes with parked deliveries, with their number; at most `max`.
+    async fn parked_lanes(&self, max: usize) -> Result<Vec<(Lane, u64)>, QueueError>;
+
+    /// How much waits.
+    async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError>;
+
+    /// Notified whenever something may have become due.
+    fn wake(&self) -> Arc<Notify>;
+}

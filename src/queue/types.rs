@@ -1,0 +1,206 @@
+//! What goes in and out of a queue.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::domain::{Body, Delivery, DeliveryId, Event, Fence, Lane, Message, MessageId, TenantId, Timestamp, Why};
+
+/// Why the queue could not do what was asked. Never means "there is no such thing".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueueError {
+    /// No room left on the disk. Nothing was stored; it works again when there is space.
+    #[error("the disk is full")]
+    Full,
+    /// The backend does not answer or is shutting down. Whether the step was done is not known.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// A stored record could not be read. It was left as it is.
+    #[error("a stored record is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Everything that one API call makes durable.
+#[derive(Debug)]
+pub struct Accept {
+    /// Messages with their bodies.
+    pub messages: Vec<(Arc<Message>, Arc<Body>)>,
+    /// Their deliveries, in the states that admission gave them.
+    pub deliveries: Vec<Delivery>,
+    /// The first events.
+    pub events: Vec<Event>,
+    /// Key and answer, if the call had an `Idempotency-Key`.
+    pub idempotency: Option<(IdempotencyKey, StoredResponse)>,
+    /// The time of the call.
+    pub at: Timestamp,
+}
+
+/// An idempotency key in its scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// As sent, 1 to 256 visible ASCII characters.
+    pub key: String,
+}
+
+/// The answer that a repeated call gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// SHA-256 of method, path and body of the first call.
+    pub request_hash: [u8; 32],
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Forgotten after this.
+    pub expires_at: Timestamp,
+}
+
+/// What became of an ACCEPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// Durable.
+    New,
+    /// This call was made before: nothing was stored; this was its answer.
+    Replay(StoredResponse),
+    /// The key was used before with another request: nothing was stored.
+    KeyMismatch,
+}
+
+/// A Delivery with its lease.
+#[derive(Debug, Clone)]
+pub struct Leased {
+    /// The Delivery as stored.
+    pub delivery: Delivery,
+    /// The token to settle with.
+    pub fence: Fence,
+    /// The lease ends here unless renewed.
+    pub until: Timestamp,
+    /// INTENT of an earlier holder that has no OUTCOME.
+    pub open_intent: Option<OpenIntent>,
+}
+
+impl Leased {
+    /// What names this lease.
+    #[must_use]
+    pub fn lease(&self) -> LeaseRef {
+        LeaseRef {
+            delivery: self.delivery.id,
+            fence: self.fence,
+        }
+    }
+}
+
+/// Names a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseRef {
+    /// Of which Delivery.
+    pub delivery: DeliveryId,
+    /// Which lease of it.
+    pub fence: Fence,
+}
+
+/// An INTENT without an OUTCOME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenIntent {
+    /// Number of the Attempt.
+    pub attempt: u32,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Through which lane.
+    pub lane: Lane,
+    /// At which host.
+    pub host: String,
+}
+
+/// A Delivery to be parked.
+#[derive(Debug, Clone)]
+pub struct Parking {
+    /// Its lease, which ends.
+    pub lease: LeaseRef,
+    /// Under which lane.
+    pub lane: Lane,
+    /// Shown while it waits.
+    pub why: Why,
+}
+
+/// A Delivery to be given back.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its lease, which ends.
+    pub lease: LeaseRef,
+    /// Due again then.
+    pub due_at: Timestamp,
+    /// Shown while it waits.
+    pub why: Why,
+}
+
+/// The record that must be durable before the dot.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// Under which lease.
+    pub lease: LeaseRef,
+    /// Number of the Attempt, from 1.
+    pub attempt: u32,
+    /// Through which lane.
+    pub lane: Lane,
+    /// At which host.
+    pub host: String,
+    /// Now; expiry is checked against it.
+    pub at: Timestamp,
+}
+
+/// Whether the dot may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentAnswer {
+    /// Durable: send it.
+    Recorded,
+    /// Do not send it.
+    Refused(IntentRefusal),
+}
+
+/// Why a dot must not go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentRefusal {
+    /// The lease is no longer ours, or the Delivery is final. Drop it.
+    Stale,
+    /// Its time ran out. Settle it as expired.
+    Expired,
+    /// The address was put on the suppression list meanwhile. Settle it as suppressed.
+    Suppressed,
+}
+
+/// What became of a Settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettleAnswer {
+    /// Durable.
+    Settled,
+    /// The lease was not ours any more, or the Delivery is final: nothing changed.
+    Stale,
+}
+
+/// How much waits in the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Deliveries by state, in the order of [`crate::domain::State::ALL`]. Final states count since the store was made.
+    pub by_state: [u64; 11],
+    /// Waiting deliveries by class, in the order of [`crate::domain::Class::ALL`].
+    pub waiting_by_class: [u64; 3],
+    /// Acceptance time of the oldest waiting Message.
+    pub oldest: Option<Timestamp>,
+    /// Under a lease at the moment.
+    pub leased: u64,
+    /// Parked under a lane.
+    pub parked: u64,
+    /// Messages accepted since the store was made.
+    pub messages: u64,
+}
+
+/// Ids of the messages in an [`Accept`].
+impl Accept {
+    /// Ids in order.
+    pub fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.messages.iter().map(|(message, _)| message.id)
+    }
+}

@@ -1,0 +1,44 @@
+//! The seam that finds where mail for a domain goes.
+//!
+//! Takes a domain, gives [`Answer`]s; hickory in production, a fixed table in tests. Never dials; what an answer means for
+//! a Delivery is decided in `policy::mx`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// One MX record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mx {
+    /// Lower is better.
+    pub preference: u16,
+    /// Host name without a trailing dot, lower case; empty for the null MX (RFC 7505).
+    pub host: String,
+}
+
+/// What a name server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// Records, and for how long they hold.
+    Found(Vec<T>, Duration),
+    /// The name exists without such records (NOERROR), and for how long that holds.
+    Empty(Duration),
+    /// The name does not exist (NXDOMAIN), and for how long that holds.
+    NoDomain(Duration),
+    /// CNAMEs do not end.
+    Loop,
+    /// No answer worth believing: SERVFAIL, REFUSED, timeout, malformed.
+    Failed,
+}
+
+/// Asks name servers.
+#[async_trait]
+pub trait Resolver: Send + Sync + std::fmt::Debug {
+    /// MX records of a domain.
+    async fn mx(&self, domain: &str) -> Answer<Mx>;
+    /// A and AAAA records of a host.
+    async fn addresses(&self, host: &str) -> Answer<IpAddr>;
+    /// TXT records of a name, each with its strings joined.
+    async fn txt(&self, name: &str) -> Answer<String>;
+}
