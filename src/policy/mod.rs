@@ -2,3 +2,10 @@
 //!
 //! Takes domain words, settings, `now` and a seed; gives decisions. Never does I/O, reads a clock, draws random numbers,
 //! logs or knows an actor.
+
+pub mod breaker;
+pub mod fairness;
+pub mod lane_gate;
+pub mod restart;
+pub mod routing;
+pub mod token_bucket;

@@ -1,0 +1,179 @@
+//! When a lane takes no connections at all: after failures in a row, or because the provider said so.
+//!
+//! Takes successes, failures and stops with `now`; gives "closed", "open until" or "one canary". A lane with live sessions
+//! is not dead: failures to open more of them are a signal for its gate, not for this. After `failures_to_open` failures in
+//! a row the breaker opens for `first_pause`, doubling with each failed canary up to `longest_pause`. A canary that succeeds
+//! closes it. A cold start is closed. Never counts refusals of single messages.
+
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+
+/// When it opens and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures in a row that open it.
+    pub failures_to_open: u32,
+    /// The first pause.
+    pub first_pause: Duration,
+    /// No pause is longer, unless the provider named one.
+    pub longest_pause: Duration,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            failures_to_open: 3,
+            first_pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Whether a connection may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Circuit {
+    /// As many as the other limits allow.
+    Closed,
+    /// None before this time.
+    OpenUntil(Timestamp),
+    /// Exactly one, to see whether it works again.
+    Canary,
+}
+
+/// The breaker of one lane.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    settings: BreakerSettings,
+    failures: u32,
+    pauses: u32,
+    open_until: Option<Timestamp>,
+    canary_out: bool,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    #[must_use]
+    pub fn new(settings: BreakerSettings) -> Self {
+        Self {
+            settings,
+            failures: 0,
+            pauses: 0,
+            open_until: None,
+            canary_out: false,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn circuit(&self, now: Timestamp) -> Circuit {
+        match self.open_until {
+            None => Circuit::Closed,
+            Some(until) if now < until || self.canary_out => Circuit::OpenUntil(until),
+            Some(_) => Circuit::Canary,
+        }
+    }
+
+    /// The one connection that [`Circuit::Canary`] allows is being opened.
+    pub fn on_canary_sent(&mut self) {
+        debug_assert!(self.open_until.is_some(), "a canary needs an open breaker");
+        self.canary_out = true;
+    }
+
+    /// A connection came up to the end of EHLO.
+    pub fn on_success(&mut self) {
+        *self = Self::new(self.settings);
+    }
+
+    /// A connection failed while no other was up. Says whether the breaker opened by it.
+    pub fn on_failure(&mut self, now: Timestamp) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let was_canary = std::mem::take(&mut self.canary_out);
+        if !was_canary && self.failures < self.settings.failures_to_open {
+            return false;
+        }
+        if self.open_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let pause = self
+            .settings
+            .first_pause
+            .saturating_mul(1 << self.pauses.min(16))
+            .min(self.settings.longest_pause);
+        self.pauses = self.pauses.saturating_add(1);
+        self.open_until = Some(now.plus(pause));
+        true
+    }
+
+    /// The provider asked for a stop of this length.
+    pub fn on_stop(&mut self, pause: Duration, now: Timestamp) {
+        let until = now.plus(pause);
+        self.open_until = Some(self.open_until.map_or(until, |open| open.max(until)));
+        self.canary_out = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+
+    fn breaker() -> Breaker {
+        Breaker::new(BreakerSettings::default())
+    }
+
+    #[test]
+    fn opens_at_the_third_failure_and_lets_one_canary_out_afterwards() {
+        let mut breaker = breaker();
+        assert!(!breaker.on_failure(Timestamp(0)));
+        assert!(!breaker.on_failure(Timestamp(0)));
+        assert_eq!(breaker.circuit(Timestamp(0)), Circuit::Closed);
+        assert!(breaker.on_failure(Timestamp(0)));
+        assert_eq!(
+            breaker.circuit(Timestamp(29 * SECOND)),
+            Circuit::OpenUntil(Timestamp(30 * SECOND))
+        );
+        assert_eq!(breaker.circuit(Timestamp(30 * SECOND)), Circuit::Canary);
+        breaker.on_canary_sent();
+        assert_eq!(
+            breaker.circuit(Timestamp(31 * SECOND)),
+            Circuit::OpenUntil(Timestamp(30 * SECOND))
+        );
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_success_forgets_them() {
+        let mut breaker = breaker();
+        let mut now = Timestamp(0);
+        let mut pauses = Vec::new();
+        for _ in 0..2 {
+            breaker.on_failure(now);
+        }
+        for _ in 0..8 {
+            assert!(breaker.on_failure(now));
+            let Circuit::OpenUntil(until) = breaker.circuit(now) else {
+                panic!("open")
+            };
+            pauses.push(until.since(now).as_secs());
+            now = until;
+            breaker.on_canary_sent();
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
+        breaker.on_success();
+        assert_eq!(breaker.circuit(now), Circuit::Closed);
+        assert!(!breaker.on_failure(now));
+    }
+
+    #[test]
+    fn a_named_stop_is_kept_and_never_shortened() {
+        let mut breaker = breaker();
+        breaker.on_stop(Duration::from_secs(600), Timestamp(0));
+        breaker.on_stop(Duration::from_secs(60), Timestamp(SECOND));
+        assert_eq!(
+            breaker.circuit(Timestamp(599 * SECOND)),
+            Circuit::OpenUntil(Timestamp(600 * SECOND))
+        );
+        assert_eq!(breaker.circuit(Timestamp(600 * SECOND)), Circuit::Canary);
+    }
+}
