@@ -11,9 +11,11 @@
 //!
 //! ARCHITECTURE.md tells the journey of one message through these rooms.
 
+pub mod actors;
 pub mod clock;
 pub mod domain;
 pub mod mail;
+pub mod observe;
 pub mod policy;
 pub mod queue;
 pub mod resolver;

@@ -1,0 +1,21 @@
+//! The moving parts, thin: they hold addresses and timers, ask `policy/` what to do, and do it.
+//!
+//! ```text
+//!   api ── intake ──────────────► queue (commit) ──► 202
+//!                                   │ lease
+//!                                   ▼
+//!                               scheduler ── destinations (MX → Provider), routing (→ Source)
+//!                                   │ offer, while the lane grants credit; else parked under the lane
+//!                                   ▼
+//!                            isp × Provider ── lane gates: connections, pace, breaker
+//!                         open │        ▲ next (a session that is up asks for work)
+//!                                   ▼        │
+//!                           sender × Source ── sessions: craft, INTENT, dot
+//!                                            │ attempt
+//!                                            ▼
+//!                               settler ── classify, settle ──► queue (commit: state + events)
+//! ```
+//!
+//! Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
+
+pub mod supervisor;

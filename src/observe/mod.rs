@@ -1,0 +1,12 @@
+//! The seam that tells people what happens: metrics, and the log lines that go with them.
+//!
+//! Takes happenings, one method each; gives Prometheus text. Every metric's name, kind, labels and help stand in
+//! `names.rs`. Never decides anything, never puts an address or a subject into a label or an info line, and never lets the
+//! number of label values grow with what strangers send: providers without a name of their own are `other`.
+
+mod names;
+mod observer;
+mod registry;
+
+pub use names::{METRICS, Metric, MetricKind};
+pub use observer::Observer;

@@ -1,0 +1,221 @@
+//! All metrics: name, kind, labels and help.
+
+/// What kind of series a metric is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution, with these bucket bounds.
+    Histogram(&'static [f64]),
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Prometheus name.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: MetricKind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+/// Seconds from a code in flight to a newsletter in its third day.
+const DELIVERY_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 86_400.0,
+];
+/// Seconds of one step: a commit, a reply, a call.
+const STEP_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
+];
+/// Operations in one commit.
+const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Counter,
+        labels,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Gauge,
+        labels,
+        help,
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    bounds: &'static [f64],
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Histogram(bounds),
+        labels,
+        help,
+    }
+}
+
+/// Deliveries accepted.
+pub(super) const ACCEPTED: &str = "posthaste_accepted_total";
+/// Attempts.
+pub(super) const ATTEMPTS: &str = "posthaste_attempts_total";
+/// Delivered.
+pub(super) const DELIVERED: &str = "posthaste_delivered_total";
+/// Deferred.
+pub(super) const DEFERRED: &str = "posthaste_deferred_total";
+/// Bounced.
+pub(super) const BOUNCED: &str = "posthaste_bounced_total";
+/// Other final states.
+pub(super) const ENDED: &str = "posthaste_ended_total";
+/// Ambiguous.
+pub(super) const AMBIGUOUS: &str = "posthaste_ambiguous_total";
+/// Possible duplicates.
+pub(super) const POSSIBLE_DUPLICATES: &str = "posthaste_possible_duplicates_total";
+/// Accept to delivered.
+pub(super) const DELIVERY_TIME: &str = "posthaste_delivery_seconds";
+/// Stages of SMTP.
+pub(super) const SMTP_PHASE: &str = "posthaste_smtp_phase_seconds";
+/// Connections.
+pub(super) const OPEN_CONNECTIONS: &str = "posthaste_open_connections";
+/// Failed connections.
+pub(super) const CONNECT_FAILURES: &str = "posthaste_connect_failures_total";
+/// Lanes shut.
+pub(super) const LANES_SHUT: &str = "posthaste_lanes_shut_total";
+/// Depth.
+pub(super) const QUEUE_DEPTH: &str = "posthaste_queue_depth";
+/// By state.
+pub(super) const STATES: &str = "posthaste_deliveries";
+/// Age.
+pub(super) const QUEUE_AGE: &str = "posthaste_queue_oldest_seconds";
+/// Leased.
+pub(super) const LEASED: &str = "posthaste_queue_leased";
+/// Parked.
+pub(super) const PARKED: &str = "posthaste_queue_parked";
+/// Commits.
+pub(super) const COMMIT_SECONDS: &str = "posthaste_commit_seconds";
+/// Commit batches.
+pub(super) const COMMIT_BATCH: &str = "posthaste_commit_operations";
+/// Store errors.
+pub(super) const STORE_ERRORS: &str = "posthaste_store_errors_total";
+/// Restarts.
+pub(super) const ACTOR_RESTARTS: &str = "posthaste_actor_restarts_total";
+/// API calls.
+pub(super) const API_REQUESTS: &str = "posthaste_api_requests_total";
+/// API time.
+pub(super) const API_SECONDS: &str = "posthaste_api_request_seconds";
+
+/// Every metric that Posthaste exposes.
+pub const METRICS: &[Metric] = &[
+    counter(
+        ACCEPTED,
+        &["class"],
+        "Deliveries that were accepted: on stable storage, 202 sent or about to be.",
+    ),
+    counter(
+        ATTEMPTS,
+        &["provider", "source", "class", "outcome"],
+        "Attempts that ended, by outcome: accepted, refused or failed.",
+    ),
+    counter(
+        DELIVERED,
+        &["provider", "source", "class"],
+        "Deliveries that a provider took responsibility for.",
+    ),
+    counter(
+        DEFERRED,
+        &["provider", "class", "reason"],
+        "Times that a Delivery was put off, by bounce class of the reason.",
+    ),
+    counter(
+        BOUNCED,
+        &["provider", "class", "reason"],
+        "Deliveries that were refused for good, by bounce class.",
+    ),
+    counter(
+        ENDED,
+        &["state", "class"],
+        "Deliveries that ended otherwise: expired, suppressed, cancelled or unknown.",
+    ),
+    counter(
+        AMBIGUOUS,
+        &["class"],
+        "Attempts that ended between the final dot and our record of the reply.",
+    ),
+    counter(
+        POSSIBLE_DUPLICATES,
+        &["class"],
+        "Ambiguous attempts after which a second copy was sent.",
+    ),
+    histogram(
+        DELIVERY_TIME,
+        DELIVERY_SECONDS,
+        &["class"],
+        "Seconds from accept to delivered.",
+    ),
+    histogram(
+        SMTP_PHASE,
+        STEP_SECONDS,
+        &["phase"],
+        "Seconds of an SMTP phase: open (connect to EHLO) or transaction (MAIL to the reply to the dot).",
+    ),
+    gauge(
+        OPEN_CONNECTIONS,
+        &["provider", "source"],
+        "SMTP connections that are up or being opened.",
+    ),
+    counter(
+        CONNECT_FAILURES,
+        &["provider", "source", "stage"],
+        "Connections that did not get past EHLO, by the stage they reached.",
+    ),
+    counter(
+        LANES_SHUT,
+        &["provider", "source"],
+        "Times that a lane was shut by its breaker.",
+    ),
+    gauge(
+        QUEUE_DEPTH,
+        &["class"],
+        "Deliveries that wait, parked and leased ones included.",
+    ),
+    gauge(
+        STATES,
+        &["state"],
+        "Deliveries by state; final states count since the store was made.",
+    ),
+    gauge(QUEUE_AGE, &[], "Seconds since the oldest waiting Message was accepted."),
+    gauge(LEASED, &[], "Deliveries under a lease: in memory, on their way."),
+    gauge(PARKED, &[], "Deliveries parked under a lane that has no room."),
+    histogram(
+        COMMIT_SECONDS,
+        STEP_SECONDS,
+        &[],
+        "Seconds of a durable commit, fsync included.",
+    ),
+    histogram(COMMIT_BATCH, BATCH, &[], "Operations that shared one commit."),
+    counter(
+        STORE_ERRORS,
+        &["kind"],
+        "Operations that the store refused: full, unavailable or damaged.",
+    ),
+    counter(ACTOR_RESTARTS, &["kind"], "Actors that panicked and were restarted."),
+    counter(API_REQUESTS, &["status"], "API calls by HTTP status."),
+    histogram(
+        API_SECONDS,
+        STEP_SECONDS,
+        &[],
+        "Seconds of an API call that sends mail, from the parsed request to the answer.",
+    ),
+];
