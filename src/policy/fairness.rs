@@ -32,9 +32,35 @@ impl LookAhead {
     }
 }
 
+/// Deliveries that may wait in memory for one lane with this many connections.
+#[must_use]
+pub fn lane_credit(connections: u32) -> usize {
+    usize::try_from(connections)
+        .unwrap_or(50)
+        .saturating_mul(20)
+        .clamp(50, 1_000)
+}
+
+/// Whether a Delivery of `class` may use one of the `credit` places left of `full`. The last fifth is for codes alone.
+#[must_use]
+pub fn may_offer(class: Class, credit: usize, full: usize) -> bool {
+    match class {
+        Class::Critical => credit > 0,
+        Class::Transactional | Class::Broadcast => credit > full / 5,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_fifth_of_a_lane_is_for_codes() {
+        let full = lane_credit(10);
+        assert_eq!(full, 200);
+        assert!(may_offer(Class::Broadcast, 41, full) && !may_offer(Class::Broadcast, 40, full));
+        assert!(may_offer(Class::Critical, 1, full) && !may_offer(Class::Critical, 0, full));
+    }
 
     #[test]
     fn a_flood_of_one_class_leaves_the_room_of_the_others() {

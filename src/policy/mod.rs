@@ -6,6 +6,7 @@
 pub mod breaker;
 pub mod fairness;
 pub mod lane_gate;
+pub mod lane_room;
 pub mod restart;
 pub mod routing;
 pub mod token_bucket;

@@ -1,0 +1,418 @@
+//! Which session gets which Delivery, and when a session is opened or closed: the waiting room of one lane.
+//!
+//! Takes offers, sessions that ask for work, the number of live connections and `now`; gives [`Step`]s to carry out. Work is
+//! bound to a session only when that session is up and asks (late binding), so a refused connection defers no message.
+//! Sessions belong to a site: the same provider may serve other domains on other hosts. More urgent classes go first; every
+//! twentieth turn goes to the least urgent one, so that nothing starves. A shut lane hands everything back.
+//!
+//! Generic over the work, so that it knows nothing of leases. Never opens, sends or sleeps itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Class, LaneAction, Timestamp};
+use crate::policy::lane_gate::{LaneGate, Permit};
+
+/// One turn in this many goes to the least urgent class.
+const TURNS_FOR_THE_LEAST_URGENT: u64 = 20;
+
+/// What the owner of the room should do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// Give this work to the session that asked under this ticket.
+    Give {
+        /// Names the waiting session.
+        ticket: u64,
+        /// The work.
+        work: T,
+    },
+    /// Open a session to this site.
+    Open {
+        /// Names the set of hosts.
+        site: Arc<str>,
+    },
+    /// Tell the session that asked under this ticket to quit.
+    Close {
+        /// Names the waiting session.
+        ticket: u64,
+    },
+    /// The lane is shut until then: give the work back to the queue.
+    HandBack {
+        /// All of it.
+        work: Vec<T>,
+        /// Until when it is shut.
+        until: Timestamp,
+    },
+    /// Nothing more to do before this time.
+    AskAgainAt(Timestamp),
+}
+
+/// The waiting room of one lane.
+#[derive(Debug)]
+pub struct LaneRoom<T> {
+    gate: LaneGate,
+    sites: BTreeMap<Arc<str>, Site<T>>,
+    queued: usize,
+    turns: u64,
+    idle_longest: Duration,
+}
+
+#[derive(Debug)]
+struct Site<T> {
+    queues: [VecDeque<T>; 3],
+    idle: VecDeque<(u64, Timestamp)>,
+    opening: usize,
+}
+
+impl<T> Default for Site<T> {
+    fn default() -> Self {
+        Self {
+            queues: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
+            idle: VecDeque::new(),
+            opening: 0,
+        }
+    }
+}
+
+impl<T> Site<T> {
+    fn queued(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
+    fn take(&mut self, least_urgent_first: bool) -> Option<T> {
+        if least_urgent_first {
+            return self.queues.iter_mut().rev().find_map(VecDeque::pop_front);
+        }
+        self.queues.iter_mut().find_map(VecDeque::pop_front)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.opening == 0 && self.idle.is_empty() && self.queues.iter().all(VecDeque::is_empty)
+    }
+}
+
+impl<T> LaneRoom<T> {
+    /// An empty room behind `gate`; sessions without work are closed after `idle_longest`.
+    #[must_use]
+    pub fn new(gate: LaneGate, idle_longest: Duration) -> Self {
+        Self {
+            gate,
+            sites: BTreeMap::new(),
+            queued: 0,
+            turns: 0,
+            idle_longest,
+        }
+    }
+
+    /// Work that waits here.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Whether there is neither work nor a session that waits or is being opened.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.sites.values().all(Site::is_unused)
+    }
+
+    /// Until when the lane is shut, if it is.
+    #[must_use]
+    pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.gate.shut_until(now)
+    }
+
+    /// Messages that one connection may carry.
+    #[must_use]
+    pub fn messages_per_connection(&self) -> u32 {
+        self.gate.messages_per_connection()
+    }
+
+    /// All work that waits here, e.g. to renew its leases.
+    pub fn work(&self) -> impl Iterator<Item = &T> {
+        self.sites.values().flat_map(|site| site.queues.iter().flatten())
+    }
+
+    /// New work for a site.
+    pub fn offer(&mut self, site: &Arc<str>, class: Class, work: T) {
+        self.sites.entry(Arc::clone(site)).or_default().queues[class.index()].push_back(work);
+        self.queued += 1;
+    }
+
+    /// Work that was given and could not be begun: it goes first again.
+    pub fn put_back(&mut self, site: &Arc<str>, class: Class, work: T) {
+        self.sites.entry(Arc::clone(site)).or_default().queues[class.index()].push_front(work);
+        self.queued += 1;
+        self.gate.on_unused();
+    }
+
+    /// A session of a site is up and asks for work.
+    pub fn ask(&mut self, site: &Arc<str>, ticket: u64, now: Timestamp) {
+        self.sites
+            .entry(Arc::clone(site))
+            .or_default()
+            .idle
+            .push_back((ticket, now));
+    }
+
+    /// A session that was being opened is up.
+    pub fn opened(&mut self, site: &Arc<str>) {
+        self.gate.on_opened();
+        self.no_longer_opening(site);
+    }
+
+    /// A session could not be opened while `live` others are up.
+    pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, live: u32, now: Timestamp) {
+        self.no_longer_opening(site);
+        self.gate.on_open_failed(action, live, now);
+    }
+
+    /// The provider answered a message: its wish, and whether it was a delivery.
+    pub fn answered(&mut self, action: LaneAction, delivered: bool, live: u32, now: Timestamp) {
+        if delivered {
+            self.gate.on_delivered();
+        }
+        self.gate.on_action(action, live, now);
+    }
+
+    /// One piece of work that waits for the site, e.g. to tell its sender why it waits.
+    pub fn take_one(&mut self, site: &Arc<str>) -> Option<T> {
+        let work = self.sites.get_mut(site)?.take(false)?;
+        self.queued -= 1;
+        Some(work)
+    }
+
+    /// Everything, when the owner stops.
+    pub fn drain(&mut self) -> Vec<T> {
+        self.queued = 0;
+        self.sites
+            .values_mut()
+            .flat_map(|site| site.queues.iter_mut().flat_map(|queue| queue.drain(..)))
+            .collect()
+    }
+
+    /// Tickets of all waiting sessions, when the owner stops.
+    pub fn dismiss(&mut self) -> Vec<u64> {
+        self.sites
+            .values_mut()
+            .flat_map(|site| site.idle.drain(..).map(|(ticket, _)| ticket))
+            .collect()
+    }
+
+    /// What to do now, while `live` connections are up or being opened.
+    pub fn steps(&mut self, live: u32, now: Timestamp) -> Vec<Step<T>> {
+        let mut steps = Vec::new();
+        if let Some(until) = self.gate.shut_until(now) {
+            if self.queued > 0 {
+                steps.push(Step::HandBack {
+                    work: self.drain(),
+                    until,
+                });
+            }
+            self.close_idle(now, Duration::ZERO, &mut steps);
+            return steps;
+        }
+        let mut again = None;
+        self.give(now, &mut steps, &mut again);
+        self.open(live, now, &mut steps, &mut again);
+        self.close_idle(now, self.idle_longest, &mut steps);
+        self.sites.retain(|_, site| !site.is_unused());
+        steps.extend(again.map(Step::AskAgainAt));
+        steps
+    }
+
+    fn give(&mut self, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+        for site in self.sites.values_mut() {
+            while !site.idle.is_empty() && site.queued() > 0 {
+                if let Permit::Wait(until) = self.gate.send(now) {
+                    *again = earliest(*again, until);
+                    return;
+                }
+                self.turns += 1;
+                let least_urgent_first = self.turns.is_multiple_of(TURNS_FOR_THE_LEAST_URGENT);
+                // The session that was used last is the one the other side has not timed out.
+                let (Some((ticket, _)), Some(work)) = (site.idle.pop_back(), site.take(least_urgent_first)) else {
+                    break;
+                };
+                self.queued -= 1;
+                steps.push(Step::Give { ticket, work });
+            }
+        }
+    }
+
+    fn open(&mut self, live: u32, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+        let mut live = live;
+        let mut short_of_connections = false;
+        for (name, site) in &mut self.sites {
+            let wanted = site.queued().saturating_sub(site.idle.len() + site.opening);
+            for _ in 0..wanted {
+                match self.gate.open(live, now) {
+                    Permit::Go => {
+                        live += 1;
+                        site.opening += 1;
+                        steps.push(Step::Open { site: Arc::clone(name) });
+                    }
+                    Permit::Wait(until) => {
+                        *again = earliest(*again, until);
+                        break;
+                    }
+                    Permit::Full => {
+                        short_of_connections |= site.opening == 0;
+                        break;
+                    }
+                }
+            }
+        }
+        if short_of_connections {
+            let idle = self
+                .sites
+                .values_mut()
+                .filter(|site| site.queued() == 0)
+                .find_map(|site| site.idle.pop_front());
+            steps.extend(idle.map(|(ticket, _)| Step::Close { ticket }));
+        }
+    }
+
+    fn close_idle(&mut self, now: Timestamp, longest: Duration, steps: &mut Vec<Step<T>>) {
+        for site in self.sites.values_mut() {
+            while site.idle.front().is_some_and(|&(_, since)| now.since(since) >= longest) {
+                steps.extend(site.idle.pop_front().map(|(ticket, _)| Step::Close { ticket }));
+            }
+        }
+    }
+
+    fn no_longer_opening(&mut self, site: &Arc<str>) {
+        if let Some(site) = self.sites.get_mut(site) {
+            site.opening = site.opening.saturating_sub(1);
+        }
+    }
+}
+
+fn earliest(known: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(other, |known| known.min(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::LaneLimits;
+    use crate::policy::lane_gate::LaneGateSettings;
+
+    const IDLE: Duration = Duration::from_secs(10);
+
+    fn room(connections: u32, rate: Option<f64>) -> LaneRoom<&'static str> {
+        let limits = LaneLimits {
+            connections,
+            messages_per_connection: 20,
+            messages_per_second: rate,
+        };
+        LaneRoom::new(LaneGate::new(limits, LaneGateSettings::default(), Timestamp(0)), IDLE)
+    }
+
+    fn site(name: &str) -> Arc<str> {
+        Arc::from(name)
+    }
+
+    fn open(name: &str) -> Step<&'static str> {
+        Step::Open { site: site(name) }
+    }
+
+    #[test]
+    fn work_is_bound_only_to_a_session_that_is_up_and_asks() {
+        let mut room = room(5, None);
+        room.offer(&site("a"), Class::Transactional, "one");
+        assert_eq!(room.steps(0, Timestamp(0)), [open("a")]);
+        assert_eq!(room.steps(1, Timestamp(0)), [], "one connection for one message");
+        room.opened(&site("a"));
+        room.ask(&site("a"), 7, Timestamp(1));
+        assert_eq!(room.steps(1, Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
+        assert_eq!(room.queued(), 0);
+    }
+
+    #[test]
+    fn a_refused_connection_defers_no_message() {
+        let mut room = room(5, None);
+        room.offer(&site("a"), Class::Transactional, "one");
+        assert_eq!(room.steps(0, Timestamp(0)), [open("a")]);
+        room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
+        assert_eq!(room.queued(), 1);
+        assert_eq!(room.steps(1, Timestamp(0)), [], "the ceiling is what is up");
+        room.ask(&site("a"), 1, Timestamp(1));
+        assert_eq!(room.steps(1, Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
+    }
+
+    #[test]
+    fn codes_overtake_newsletters_and_newsletters_do_not_starve() {
+        let mut room = room(1, None);
+        for _ in 0..40 {
+            room.offer(&site("a"), Class::Broadcast, "news");
+            room.offer(&site("a"), Class::Critical, "code");
+        }
+        let mut given = Vec::new();
+        for ticket in 0..40 {
+            room.ask(&site("a"), ticket, Timestamp(0));
+            for step in room.steps(1, Timestamp(0)) {
+                if let Step::Give { work, .. } = step {
+                    given.push(work);
+                }
+            }
+        }
+        assert_eq!(given.iter().filter(|work| **work == "code").count(), 38);
+        assert_eq!(given.iter().filter(|work| **work == "news").count(), 2);
+    }
+
+    #[test]
+    fn an_idle_session_of_another_site_makes_way_and_a_long_idle_one_is_closed() {
+        let mut room = room(1, None);
+        room.ask(&site("a"), 1, Timestamp(0));
+        room.offer(&site("b"), Class::Transactional, "one");
+        assert_eq!(room.steps(1, Timestamp(0)), [Step::Close { ticket: 1 }]);
+        assert_eq!(room.steps(0, Timestamp(0)), [open("b")]);
+        room.opened(&site("b"));
+        room.ask(&site("b"), 2, Timestamp(5));
+        assert!(matches!(
+            room.steps(1, Timestamp(5))[..],
+            [Step::Give { ticket: 2, .. }]
+        ));
+        room.ask(&site("b"), 3, Timestamp(10));
+        assert_eq!(room.steps(1, Timestamp(10_009)), []);
+        assert_eq!(room.steps(1, Timestamp(10_010)), [Step::Close { ticket: 3 }]);
+    }
+
+    #[test]
+    fn a_shut_lane_hands_everything_back_and_closes_its_sessions() {
+        let mut room = room(2, None);
+        room.offer(&site("a"), Class::Transactional, "one");
+        room.offer(&site("b"), Class::Transactional, "two");
+        room.ask(&site("c"), 9, Timestamp(0));
+        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 1, Timestamp(0));
+        let steps = room.steps(1, Timestamp(0));
+        assert_eq!(
+            steps,
+            [
+                Step::HandBack {
+                    work: vec!["one", "two"],
+                    until: Timestamp(60_000)
+                },
+                Step::Close { ticket: 9 }
+            ]
+        );
+        room.offer(&site("a"), Class::Transactional, "canary");
+        assert_eq!(room.steps(0, Timestamp(60_000)), [open("a")]);
+    }
+
+    #[test]
+    fn the_pace_of_the_lane_holds_over_all_its_sessions() {
+        let mut room = room(10, Some(1.0));
+        for ticket in 0..3 {
+            room.offer(&site("a"), Class::Transactional, "one");
+            room.ask(&site("a"), ticket, Timestamp(0));
+        }
+        let steps = room.steps(3, Timestamp(0));
+        assert!(
+            matches!(steps[..], [Step::Give { .. }, Step::AskAgainAt(Timestamp(1_001))]),
+            "{steps:?}"
+        );
+    }
+}
