@@ -39,6 +39,8 @@ pub enum Circuit {
     OpenUntil(Timestamp),
     /// Exactly one, to see whether it works again.
     Canary,
+    /// That one is on its way; none besides it.
+    CanaryOut,
 }
 
 /// The breaker of one lane.
@@ -69,7 +71,8 @@ impl Breaker {
     pub fn circuit(&self, now: Timestamp) -> Circuit {
         match self.open_until {
             None => Circuit::Closed,
-            Some(until) if now < until || self.canary_out => Circuit::OpenUntil(until),
+            Some(_) if self.canary_out => Circuit::CanaryOut,
+            Some(until) if now < until => Circuit::OpenUntil(until),
             Some(_) => Circuit::Canary,
         }
     }
@@ -92,7 +95,7 @@ impl Breaker {
         if !was_canary && self.failures < self.settings.failures_to_open {
             return false;
         }
-        if self.open_until.is_some_and(|until| now < until) {
+        if !was_canary && self.open_until.is_some_and(|until| now < until) {
             return false;
         }
         let pause = self
@@ -136,10 +139,7 @@ mod tests {
         );
         assert_eq!(breaker.circuit(Timestamp(30 * SECOND)), Circuit::Canary);
         breaker.on_canary_sent();
-        assert_eq!(
-            breaker.circuit(Timestamp(31 * SECOND)),
-            Circuit::OpenUntil(Timestamp(30 * SECOND))
-        );
+        assert_eq!(breaker.circuit(Timestamp(31 * SECOND)), Circuit::CanaryOut);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Takes limits, the number of live sessions, answers of the provider and `now`; gives permits or the time to ask again.
 //! This version keeps the fixed limits of `rules/` and config and yields for a while when told to: a `slow` pauses the
 //! lane for `slow_pause`, doubling up to `slow_pause_longest` while they keep coming; `fewer_connections` lowers the ceiling
-//! to what is up less one, and it grows back by one every `ceiling_step`; `stop` opens the breaker. A learning controller
+//! to what is up, and it grows back by one every `ceiling_step`; `stop` opens the breaker. A learning controller
 //! takes this place later. Never exceeds any of its limits, whatever it is told.
 
 use std::time::Duration;
@@ -37,6 +37,15 @@ impl Default for LaneGateSettings {
             stop_longest: Duration::from_secs(4 * 3600),
         }
     }
+}
+
+/// Connections of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Live {
+    /// Past EHLO.
+    pub up: u32,
+    /// Not there yet.
+    pub opening: u32,
 }
 
 /// The answer to "may I".
@@ -81,10 +90,11 @@ impl LaneGate {
     }
 
     /// Asks to open a connection while `live` are up or being opened.
-    pub fn open(&mut self, live: u32, now: Timestamp) -> Permit {
+    pub fn open(&mut self, live: Live, now: Timestamp) -> Permit {
         match self.breaker.circuit(now) {
-            Circuit::OpenUntil(until) => return Permit::Wait(until.max(now.plus(Duration::from_millis(50)))),
-            Circuit::Canary if live > 0 => return Permit::Full,
+            Circuit::OpenUntil(until) => return Permit::Wait(until),
+            Circuit::CanaryOut => return Permit::Full,
+            Circuit::Canary if live.opening > 0 => return Permit::Full,
             Circuit::Canary => {
                 self.breaker.on_canary_sent();
                 return Permit::Go;
@@ -94,7 +104,9 @@ impl LaneGate {
         if now < self.paused_until {
             return Permit::Wait(self.paused_until);
         }
-        if live >= self.ceiling(now) {
+        // At most as many at once as are up already: a dead host is knocked at by one, a live one fills up in a few turns.
+        let crowded = live.opening >= live.up.max(1);
+        if crowded || live.up + live.opening >= self.ceiling(now) {
             Permit::Full
         } else {
             Permit::Go
@@ -124,10 +136,10 @@ impl LaneGate {
         self.breaker.on_success();
     }
 
-    /// A connection could not be opened while `live` others were up. Says whether the lane is shut by it.
-    pub fn on_open_failed(&mut self, action: LaneAction, live: u32, now: Timestamp) -> bool {
-        self.on_action(action, live, now);
-        if live == 0 {
+    /// A connection could not be opened while `up` others were up. Says whether the lane is shut by it.
+    pub fn on_open_failed(&mut self, action: LaneAction, up: u32, now: Timestamp) -> bool {
+        self.on_action(action, up, now);
+        if up == 0 {
             self.breaker.on_failure(now);
         }
         self.shut_until(now).is_some()
@@ -138,8 +150,8 @@ impl LaneGate {
         self.pause = self.settings.slow_pause;
     }
 
-    /// The provider asked for something while `live` sessions were up.
-    pub fn on_action(&mut self, action: LaneAction, live: u32, now: Timestamp) {
+    /// The provider asked for something while `up` sessions were up.
+    pub fn on_action(&mut self, action: LaneAction, up: u32, now: Timestamp) {
         match action {
             LaneAction::None | LaneAction::Reconnect => {}
             LaneAction::Slow if now < self.paused_until => {}
@@ -148,7 +160,7 @@ impl LaneGate {
                 self.pause = (self.pause * 2).min(self.settings.slow_pause_longest);
             }
             LaneAction::FewerConnections => {
-                self.ceiling = live.saturating_sub(1).clamp(1, self.limits.connections);
+                self.ceiling = up.clamp(1, self.limits.connections);
                 self.ceiling_at = now;
             }
             LaneAction::Stop(pause) => self.breaker.on_stop(pause.min(self.settings.stop_longest), now),
@@ -160,7 +172,7 @@ impl LaneGate {
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.breaker.circuit(now) {
             Circuit::OpenUntil(until) => Some(until),
-            Circuit::Closed | Circuit::Canary => None,
+            Circuit::Closed | Circuit::Canary | Circuit::CanaryOut => None,
         }
     }
 
@@ -193,26 +205,38 @@ mod tests {
         LaneGate::new(limits, LaneGateSettings::default(), Timestamp(0))
     }
 
+    fn up(up: u32) -> Live {
+        Live { up, opening: 0 }
+    }
+
+    #[test]
+    fn one_knocks_at_a_dead_host_and_a_live_one_fills_up_in_a_few_turns() {
+        let mut gate = gate(50, None);
+        assert_eq!(gate.open(Live { up: 0, opening: 1 }, Timestamp(0)), Permit::Full);
+        assert_eq!(gate.open(Live { up: 4, opening: 3 }, Timestamp(0)), Permit::Go);
+        assert_eq!(gate.open(Live { up: 4, opening: 4 }, Timestamp(0)), Permit::Full);
+    }
+
     #[test]
     fn never_more_connections_than_the_limit() {
         let mut gate = gate(2, None);
-        assert_eq!(gate.open(0, Timestamp(0)), Permit::Go);
-        assert_eq!(gate.open(1, Timestamp(0)), Permit::Go);
-        assert_eq!(gate.open(2, Timestamp(0)), Permit::Full);
-        assert_eq!(gate.open(2, Timestamp(u64::MAX / 2)), Permit::Full);
+        assert_eq!(gate.open(up(0), Timestamp(0)), Permit::Go);
+        assert_eq!(gate.open(up(1), Timestamp(0)), Permit::Go);
+        assert_eq!(gate.open(up(2), Timestamp(0)), Permit::Full);
+        assert_eq!(gate.open(up(2), Timestamp(u64::MAX / 2)), Permit::Full);
     }
 
     #[test]
     fn fewer_connections_lowers_the_ceiling_and_it_grows_back_by_one_a_step() {
         let mut gate = gate(5, None);
-        gate.on_action(LaneAction::FewerConnections, 3, Timestamp(0));
-        assert_eq!(gate.open(2, Timestamp(29 * SECOND)), Permit::Full);
-        assert_eq!(gate.open(2, Timestamp(30 * SECOND)), Permit::Go);
-        assert_eq!(gate.open(3, Timestamp(30 * SECOND)), Permit::Full);
-        assert_eq!(gate.open(4, Timestamp(90 * SECOND)), Permit::Go);
-        assert_eq!(gate.open(5, Timestamp(900 * SECOND)), Permit::Full);
+        gate.on_action(LaneAction::FewerConnections, 2, Timestamp(0));
+        assert_eq!(gate.open(up(2), Timestamp(29 * SECOND)), Permit::Full);
+        assert_eq!(gate.open(up(2), Timestamp(30 * SECOND)), Permit::Go);
+        assert_eq!(gate.open(up(3), Timestamp(30 * SECOND)), Permit::Full);
+        assert_eq!(gate.open(up(4), Timestamp(90 * SECOND)), Permit::Go);
+        assert_eq!(gate.open(up(5), Timestamp(900 * SECOND)), Permit::Full);
         gate.on_action(LaneAction::FewerConnections, 0, Timestamp(0));
-        assert_eq!(gate.open(0, Timestamp(0)), Permit::Go, "one is always allowed");
+        assert_eq!(gate.open(up(0), Timestamp(0)), Permit::Go, "one is always allowed");
     }
 
     #[test]
@@ -230,7 +254,7 @@ mod tests {
         gate.on_delivered();
         gate.on_action(LaneAction::Slow, 3, Timestamp(20 * SECOND));
         assert_eq!(
-            gate.open(0, Timestamp(20 * SECOND)),
+            gate.open(up(0), Timestamp(20 * SECOND)),
             Permit::Wait(Timestamp(25 * SECOND))
         );
     }
@@ -240,14 +264,18 @@ mod tests {
         let mut gate = gate(5, None);
         gate.on_action(LaneAction::Stop(Duration::from_secs(600)), 3, Timestamp(0));
         assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(Timestamp(600 * SECOND)));
-        assert_eq!(gate.open(0, Timestamp(SECOND)), Permit::Wait(Timestamp(600 * SECOND)));
-        assert_eq!(gate.open(0, Timestamp(600 * SECOND)), Permit::Go);
-        assert!(
-            matches!(gate.open(1, Timestamp(600 * SECOND)), Permit::Wait(_)),
+        assert_eq!(
+            gate.open(up(0), Timestamp(SECOND)),
+            Permit::Wait(Timestamp(600 * SECOND))
+        );
+        assert_eq!(gate.open(up(0), Timestamp(600 * SECOND)), Permit::Go);
+        assert_eq!(
+            gate.open(up(1), Timestamp(600 * SECOND)),
+            Permit::Full,
             "one canary at a time"
         );
         gate.on_opened();
-        assert_eq!(gate.open(1, Timestamp(601 * SECOND)), Permit::Go);
+        assert_eq!(gate.open(up(1), Timestamp(601 * SECOND)), Permit::Go);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Class, LaneAction, Timestamp};
-use crate::policy::lane_gate::{LaneGate, Permit};
+use crate::policy::lane_gate::{LaneGate, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
 const TURNS_FOR_THE_LEAST_URGENT: u64 = 20;
@@ -37,12 +37,10 @@ pub enum Step<T> {
         /// Names the waiting session.
         ticket: u64,
     },
-    /// The lane is shut until then: give the work back to the queue.
+    /// The lane is shut: give the work back to the queue.
     HandBack {
         /// All of it.
         work: Vec<T>,
-        /// Until when it is shut.
-        until: Timestamp,
     },
     /// Nothing more to do before this time.
     AskAgainAt(Timestamp),
@@ -162,18 +160,18 @@ impl<T> LaneRoom<T> {
         self.no_longer_opening(site);
     }
 
-    /// A session could not be opened while `live` others are up.
-    pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, live: u32, now: Timestamp) {
+    /// A session could not be opened while `up` others are up.
+    pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, up: u32, now: Timestamp) {
         self.no_longer_opening(site);
-        self.gate.on_open_failed(action, live, now);
+        self.gate.on_open_failed(action, up, now);
     }
 
     /// The provider answered a message: its wish, and whether it was a delivery.
-    pub fn answered(&mut self, action: LaneAction, delivered: bool, live: u32, now: Timestamp) {
+    pub fn answered(&mut self, action: LaneAction, delivered: bool, up: u32, now: Timestamp) {
         if delivered {
             self.gate.on_delivered();
         }
-        self.gate.on_action(action, live, now);
+        self.gate.on_action(action, up, now);
     }
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.
@@ -200,15 +198,12 @@ impl<T> LaneRoom<T> {
             .collect()
     }
 
-    /// What to do now, while `live` connections are up or being opened.
-    pub fn steps(&mut self, live: u32, now: Timestamp) -> Vec<Step<T>> {
+    /// What to do now, with these connections.
+    pub fn steps(&mut self, live: Live, now: Timestamp) -> Vec<Step<T>> {
         let mut steps = Vec::new();
-        if let Some(until) = self.gate.shut_until(now) {
+        if self.gate.shut_until(now).is_some() {
             if self.queued > 0 {
-                steps.push(Step::HandBack {
-                    work: self.drain(),
-                    until,
-                });
+                steps.push(Step::HandBack { work: self.drain() });
             }
             self.close_idle(now, Duration::ZERO, &mut steps);
             return steps;
@@ -241,7 +236,7 @@ impl<T> LaneRoom<T> {
         }
     }
 
-    fn open(&mut self, live: u32, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+    fn open(&mut self, live: Live, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
         let mut live = live;
         let mut short_of_connections = false;
         for (name, site) in &mut self.sites {
@@ -249,7 +244,7 @@ impl<T> LaneRoom<T> {
             for _ in 0..wanted {
                 match self.gate.open(live, now) {
                     Permit::Go => {
-                        live += 1;
+                        live.opening += 1;
                         site.opening += 1;
                         steps.push(Step::Open { site: Arc::clone(name) });
                     }
@@ -318,15 +313,19 @@ mod tests {
         Step::Open { site: site(name) }
     }
 
+    fn up(up: u32) -> Live {
+        Live { up, opening: 0 }
+    }
+
     #[test]
     fn work_is_bound_only_to_a_session_that_is_up_and_asks() {
         let mut room = room(5, None);
         room.offer(&site("a"), Class::Transactional, "one");
-        assert_eq!(room.steps(0, Timestamp(0)), [open("a")]);
-        assert_eq!(room.steps(1, Timestamp(0)), [], "one connection for one message");
+        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+        assert_eq!(room.steps(up(1), Timestamp(0)), [], "one connection for one message");
         room.opened(&site("a"));
         room.ask(&site("a"), 7, Timestamp(1));
-        assert_eq!(room.steps(1, Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
+        assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
         assert_eq!(room.queued(), 0);
     }
 
@@ -334,12 +333,12 @@ mod tests {
     fn a_refused_connection_defers_no_message() {
         let mut room = room(5, None);
         room.offer(&site("a"), Class::Transactional, "one");
-        assert_eq!(room.steps(0, Timestamp(0)), [open("a")]);
+        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
         room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
         assert_eq!(room.queued(), 1);
-        assert_eq!(room.steps(1, Timestamp(0)), [], "the ceiling is what is up");
+        assert_eq!(room.steps(up(1), Timestamp(0)), [], "the ceiling is what is up");
         room.ask(&site("a"), 1, Timestamp(1));
-        assert_eq!(room.steps(1, Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
+        assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
     }
 
     #[test]
@@ -352,7 +351,7 @@ mod tests {
         let mut given = Vec::new();
         for ticket in 0..40 {
             room.ask(&site("a"), ticket, Timestamp(0));
-            for step in room.steps(1, Timestamp(0)) {
+            for step in room.steps(up(1), Timestamp(0)) {
                 if let Step::Give { work, .. } = step {
                     given.push(work);
                 }
@@ -367,17 +366,17 @@ mod tests {
         let mut room = room(1, None);
         room.ask(&site("a"), 1, Timestamp(0));
         room.offer(&site("b"), Class::Transactional, "one");
-        assert_eq!(room.steps(1, Timestamp(0)), [Step::Close { ticket: 1 }]);
-        assert_eq!(room.steps(0, Timestamp(0)), [open("b")]);
+        assert_eq!(room.steps(up(1), Timestamp(0)), [Step::Close { ticket: 1 }]);
+        assert_eq!(room.steps(up(0), Timestamp(0)), [open("b")]);
         room.opened(&site("b"));
         room.ask(&site("b"), 2, Timestamp(5));
         assert!(matches!(
-            room.steps(1, Timestamp(5))[..],
+            room.steps(up(1), Timestamp(5))[..],
             [Step::Give { ticket: 2, .. }]
         ));
         room.ask(&site("b"), 3, Timestamp(10));
-        assert_eq!(room.steps(1, Timestamp(10_009)), []);
-        assert_eq!(room.steps(1, Timestamp(10_010)), [Step::Close { ticket: 3 }]);
+        assert_eq!(room.steps(up(1), Timestamp(10_009)), []);
+        assert_eq!(room.steps(up(1), Timestamp(10_010)), [Step::Close { ticket: 3 }]);
     }
 
     #[test]
@@ -387,19 +386,18 @@ mod tests {
         room.offer(&site("b"), Class::Transactional, "two");
         room.ask(&site("c"), 9, Timestamp(0));
         room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 1, Timestamp(0));
-        let steps = room.steps(1, Timestamp(0));
+        let steps = room.steps(up(1), Timestamp(0));
         assert_eq!(
             steps,
             [
                 Step::HandBack {
-                    work: vec!["one", "two"],
-                    until: Timestamp(60_000)
+                    work: vec!["one", "two"]
                 },
                 Step::Close { ticket: 9 }
             ]
         );
         room.offer(&site("a"), Class::Transactional, "canary");
-        assert_eq!(room.steps(0, Timestamp(60_000)), [open("a")]);
+        assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
     }
 
     #[test]
@@ -409,7 +407,7 @@ mod tests {
             room.offer(&site("a"), Class::Transactional, "one");
             room.ask(&site("a"), ticket, Timestamp(0));
         }
-        let steps = room.steps(3, Timestamp(0));
+        let steps = room.steps(up(3), Timestamp(0));
         assert!(
             matches!(steps[..], [Step::Give { .. }, Step::AskAgainAt(Timestamp(1_001))]),
             "{steps:?}"
