@@ -10,3 +10,4 @@ pub mod lane_room;
 pub mod restart;
 pub mod routing;
 pub mod token_bucket;
+pub mod dial_guard;

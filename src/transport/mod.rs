@@ -1,4 +1,24 @@
 //! The seam that moves bytes: sockets, TLS, deadlines, around the machine of `smtp/`.
 //!
 //! Takes a plan (source address, host, TLS policy) and mail; gives Attempts' stages and outcomes. Never decides what an
-//! answer means.
+//! answer means, never tries again and never goes to another host.
+//!
+//! ```text
+//! Dialer::open(Endpoint) ─► Session ─ deliver(Outgoing, gate) ─► Transaction, repeated ─► quit
+//!    guard, connect, TLS     │
+//!                            └─ Connection: bytes and deadlines around smtp::{Opening, Conversation}
+//! ```
+
+mod connection;
+mod deadlines;
+mod dialer;
+mod session;
+mod tls;
+mod tls_memory;
+mod wire;
+
+pub use crate::smtp::{Transaction, TransactionOutcome};
+pub use deadlines::Deadlines;
+pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
+pub use session::{Outgoing, Session};
+pub use wire::ByteStream;

@@ -1,0 +1,17 @@
+//! One conversation: what a receiver says to each command, as its behaviour and its script have it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `conversation` | from banner to QUIT: commands in, answers out |
+//! | `content` | what follows DATA, and the answer to its dot |
+//! | `auth` | AUTH PLAIN and LOGIN |
+//! | `perform` | the usual answer, or what the script has in its place |
+//!
+//! The order is fixed: decide, enter into the ledger, answer. Answers are collected and leave before the next read.
+
+mod auth;
+mod content;
+mod conversation;
+mod perform;
+
+pub(crate) use conversation::serve;
