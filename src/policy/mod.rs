@@ -2,3 +2,6 @@
 //!
 //! Takes domain words, settings, `now` and a seed; gives decisions. Never does I/O, reads a clock, draws random numbers,
 //! logs or knows an actor.
+
+pub mod mx;
+pub mod seed;
