@@ -4,6 +4,8 @@
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
 //! `contract.rs`.
 
+pub mod dkim_keys;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
