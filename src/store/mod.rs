@@ -8,6 +8,8 @@ mod memory;
 
 pub use memory::Memory;
 
+pub mod dkim_keys;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
