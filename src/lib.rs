@@ -12,6 +12,7 @@
 //! ARCHITECTURE.md tells the journey of one message through these rooms.
 
 pub mod actors;
+pub mod api;
 pub mod clock;
 pub mod domain;
 pub mod mail;

@@ -12,7 +12,7 @@ pub struct Destination {
     pub provider: ProviderId,
     /// Names the set of hosts. Sessions are shared within a site only: the same provider may serve other domains elsewhere.
     pub site: Arc<str>,
-    /// Hosts in the order in which they are tried.
+    /// Hosts by ascending preference. Hosts of equal preference are shuffled for each session (`resolver::order`).
     pub hosts: Vec<Host>,
     /// TCP port: 25, or what a route says.
     pub port: u16,
@@ -33,6 +33,8 @@ pub struct Host {
     pub name: String,
     /// Fixed addresses of a route; empty means: look the name up when dialling.
     pub addresses: Vec<IpAddr>,
+    /// MX preference; lower is tried first, equal ones in a chance order (RFC 5321 section 5.1).
+    pub preference: u16,
 }
 
 /// How a session is encrypted.

@@ -2,3 +2,16 @@
 //!
 //! Takes a Message, its Body, a Recipient and keys; gives bytes. The same Delivery gives the same bytes, always.
 //! Never does I/O, reads a clock or draws random numbers.
+//!
+//! ```text
+//! Content ── render / builtin ──► Rendered ── compose ──► bytes ── dkim ──► signed bytes
+//!                                     ▲ text (when there is only HTML)        return_path ──► MAIL FROM
+//! ```
+
+pub mod compose;
+pub mod dkim;
+pub mod encoding;
+pub mod headers;
+pub mod parameters;
+pub mod render;
+pub mod return_path;

@@ -11,3 +11,8 @@ pub mod restart;
 pub mod routing;
 pub mod token_bucket;
 pub mod dial_guard;
+pub mod admission;
+pub mod api_key;
+pub mod header_rules;
+pub mod mx;
+pub mod seed;

@@ -5,7 +5,8 @@
 //! The journal is part of the contract: `accept` is ACCEPT, `intent` is INTENT and must be durable before the final dot
 //! leaves, `settle` is OUTCOME and commits state and events together.
 //!
-//! What every implementation promises is in `contract.rs`, which runs against all of them.
+//! What every implementation promises is in `tests/it/contract/`, which runs against all of them. Backends implement
+//! this seam and `store::Store` with one type, so they live in `store/`.
 
 mod types;
 

@@ -1,12 +1,22 @@
 //! The seam that finds where mail for a domain goes.
 //!
-//! Takes a domain, gives [`Answer`]s; hickory in production, a fixed table in tests. Never dials; what an answer means for
-//! a Delivery is decided in `policy::mx`.
+//! Takes a domain, gives [`Answer`]s; hickory in production, a fixed table in tests. [`check_domain`] looks for the records of a sending domain. Never dials; what an answer means for a Delivery is
+//! decided in `policy::mx`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+mod domain_check;
+mod fixed;
+mod hickory;
+mod hosts;
+
+pub use domain_check::{DomainCheck, KEYS_MAX, RecordCheck, RecordStatus, WrongRecord, check_domain};
+pub use fixed::{FIXED_TTL, Fixed, mx_found};
+pub use hickory::{Hickory, HickoryError, ResolverSettings};
+pub use hosts::{interleave, no_host_left, order};
 
 /// One MX record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,13 @@
 //!
 //! Tenants, keys, domains, templates, suppressions, and the reading side of messages, deliveries and events (they are
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
-//! `contract.rs`.
+//! `tests/it/contract/`.
+
+mod memory;
+
+pub use memory::Memory;
+
+pub mod dkim_keys;
 
 use std::sync::Arc;
 

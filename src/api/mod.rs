@@ -1,0 +1,31 @@
+//! The HTTP API: JSON in, Submissions on to the queue; records out, as JSON.
+//!
+//! One file per resource (`emails`, `batch`, `templates`, `domains`, `health`); what they share stands beside them: `reader`
+//! (JSON → Submission), `prepare` (look-ups and admission), `problem` (every error), `caller` (keys and rates), `body` (bytes
+//! under a budget), `idempotency`. Handlers know the seams (`queue`, `store`, `resolver`) and no actor.
+
+pub mod problem;
+pub mod reader;
+pub mod server;
+pub mod settings;
+
+mod answer;
+mod batch;
+mod body;
+mod cache;
+mod caller;
+mod domains;
+mod emails;
+mod health;
+mod idempotency;
+mod json;
+mod prepare;
+mod query;
+mod rate;
+mod rendering;
+mod state;
+mod templates;
+
+pub use problem::ApiError;
+pub use settings::{ApiSettings, Limits};
+pub use state::{ApiParts, ApiState, MakeDkimKeys};

@@ -1,0 +1,198 @@
+//! From Submissions to what is committed: look-ups, admission, and the one durable step.
+//!
+//! Takes Submissions of one tenant, gives for each what is to be stored or what stands against it; then stores. Looks up in
+//! few steps for many mails: one question about suppressions for a whole batch and stream. Never speaks HTTP.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::problem::ApiError;
+use super::rendering::KnownTemplate;
+use super::state::ApiState;
+use crate::domain::{
+    Class, MessageId, Problem, Recipient, Role, Stream, Submission, SubmittedContent, TenantId, Timestamp, Variables,
+};
+use crate::policy::admission::{Admitted, Arrival, Facts, admit, class_of};
+use crate::queue::{Accept, Accepted, IdempotencyKey, StoredResponse};
+
+/// Prepares mails; gives an answer for each, in their order.
+pub(crate) async fn prepare(
+    state: &ApiState,
+    tenant: TenantId,
+    submissions: Vec<Submission>,
+    now: Timestamp,
+) -> Result<Vec<Result<Admitted, Vec<Problem>>>, ApiError> {
+    let mut suppressed = suppressed(state, tenant, &submissions).await?.into_iter();
+    let mut answers = Vec::with_capacity(submissions.len());
+    for submission in submissions {
+        let suppressed = suppressed.by_ref().take(submission.recipients.len()).collect();
+        answers.push(prepare_one(state, tenant, submission, suppressed, now).await?);
+    }
+    Ok(answers)
+}
+
+/// Stores what was admitted, together with the answer to a repeated call. Gives that of an earlier call, if this one turns
+/// out to have been made before.
+pub(crate) async fn commit(
+    state: &ApiState,
+    admitted: Vec<Admitted>,
+    idempotency: Option<(IdempotencyKey, StoredResponse)>,
+    now: Timestamp,
+) -> Result<Option<StoredResponse>, ApiError> {
+    let mut accept = Accept {
+        messages: Vec::with_capacity(admitted.len()),
+        deliveries: Vec::with_capacity(admitted.len()),
+        events: Vec::with_capacity(admitted.len()),
+        idempotency,
+        at: now,
+    };
+    for one in admitted {
+        accept.messages.push((Arc::new(one.message), Arc::new(one.body)));
+        accept.deliveries.extend(one.deliveries);
+        accept.events.extend(one.events);
+    }
+    match state.queue.accept(accept).await {
+        Ok(Accepted::New) => Ok(None),
+        Ok(Accepted::Replay(earlier)) => Ok(Some(earlier)),
+        Ok(Accepted::KeyMismatch) => Err(ApiError::IdempotencyKeyMismatch),
+        Err(error) => Err(state.refuse(error)),
+    }
+}
+
+async fn prepare_one(
+    state: &ApiState,
+    tenant: TenantId,
+    submission: Submission,
+    suppressed: Vec<bool>,
+    now: Timestamp,
+) -> Result<Result<Admitted, Vec<Problem>>, ApiError> {
+    let status = state.domain_status(tenant, submission.from.domain(), now).await;
+    let domain = status.map_err(|error| state.refuse(error))?;
+    let template = find_template(state, tenant, &submission.content, now).await?;
+    let mut facts = Facts {
+        domain,
+        suppressed,
+        pinned: template.as_ref().map(|template| template.pinned.clone()),
+        subject: String::new(),
+    };
+    let mut problems = Vec::new();
+    match (&submission.content, template) {
+        (SubmittedContent::Inline { subject, .. }, _) => facts.subject.clone_from(subject),
+        (SubmittedContent::Template { subject, variables, .. }, Some(template)) => {
+            match try_out(&template, variables, &submission.recipients) {
+                Ok(rendered) => facts.subject = subject.clone().unwrap_or(rendered),
+                Err(found) => problems = found,
+            }
+        }
+        (SubmittedContent::Template { .. }, None) => {}
+    }
+    let arrival = Arrival {
+        id: MessageId(ApiState::new_id(now)?),
+        tenant,
+        now,
+    };
+    Ok(match admit(submission, facts, arrival, &state.admission) {
+        Ok(admitted) if problems.is_empty() => Ok(admitted),
+        Ok(_) => Err(problems),
+        Err(mut found) => {
+            found.extend(problems);
+            Err(found)
+        }
+    })
+}
+
+/// The template that a mail names: one of the tenant's, else a built-in one; compiled.
+async fn find_template(
+    state: &ApiState,
+    tenant: TenantId,
+    content: &SubmittedContent,
+    now: Timestamp,
+) -> Result<Option<Arc<KnownTemplate>>, ApiError> {
+    let SubmittedContent::Template { reference, version, .. } = content else {
+        return Ok(None);
+    };
+    let key = (tenant, reference.clone(), *version);
+    if let Some(known) = state.templates.get(&key, now) {
+        return Ok(Some(known));
+    }
+    let found = state.store.template(tenant, reference, *version).await;
+    let known = match found.map_err(|error| state.refuse(error))? {
+        Some(template) => KnownTemplate::stored(&template)
+            .map_err(|_| ApiError::Internal(format!("template {} no longer compiles", template.id)))?,
+        None if version.is_none() => match KnownTemplate::built_in(reference) {
+            Some(built_in) => built_in,
+            None => return Ok(None),
+        },
+        None => return Ok(None),
+    };
+    let known = Arc::new(known);
+    state.templates.put(key, Arc::clone(&known), now);
+    Ok(Some(known))
+}
+
+/// Makes the mail for every recipient whose variables differ; gives the subject of the first.
+fn try_out(template: &KnownTemplate, variables: &Variables, recipients: &[Recipient]) -> Result<String, Vec<Problem>> {
+    let mut subject = None;
+    let mut problems = Vec::new();
+    let mut common_done = false;
+    for (index, recipient) in recipients.iter().enumerate() {
+        let made = match &recipient.variables {
+            None if common_done => continue,
+            None => {
+                common_done = true;
+                template.try_out(variables, "/variables")
+            }
+            Some(own) => {
+                let mut merged = variables.clone();
+                merged.extend(own.clone());
+                template.try_out(&merged, &format!("{}/variables", pointer(recipients, index)))
+            }
+        };
+        match made {
+            Ok(made) => {
+                subject.get_or_insert(made);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    match subject {
+        Some(subject) if problems.is_empty() => Ok(subject),
+        _ => Err(problems),
+    }
+}
+
+/// Where a recipient stands in the call.
+fn pointer(recipients: &[Recipient], index: usize) -> String {
+    let role = recipients[index].role;
+    let place = recipients[..index].iter().filter(|other| other.role == role).count();
+    let field = match role {
+        Role::To => "to",
+        Role::Cc => "cc",
+        Role::Bcc => "bcc",
+    };
+    format!("/{field}/{place}")
+}
+
+/// Which recipients are suppressed: one flag each, over all mails in their order.
+async fn suppressed(state: &ApiState, tenant: TenantId, submissions: &[Submission]) -> Result<Vec<bool>, ApiError> {
+    let mut questions: HashMap<Stream, (Vec<String>, Vec<usize>)> = HashMap::with_capacity(1);
+    let mut position = 0;
+    for submission in submissions {
+        let stream = class_of(submission).unwrap_or(Class::Transactional).stream();
+        let (addresses, positions) = questions.entry(stream).or_default();
+        for recipient in &submission.recipients {
+            addresses.push(recipient.mailbox.address.to_lowercase());
+            positions.push(position);
+            position += 1;
+        }
+    }
+    let mut flags = vec![false; position];
+    for (stream, (addresses, positions)) in questions {
+        let answer = state.store.suppressed(tenant, stream, &addresses).await;
+        let answer = answer.map_err(|error| state.refuse(error))?;
+        for (position, flag) in positions.into_iter().zip(answer) {
+            flags[position] = flag;
+        }
+    }
+    Ok(flags)
+}
