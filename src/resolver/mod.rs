@@ -1,6 +1,7 @@
 //! The seam that finds where mail for a domain goes.
 //!
-//! Takes a domain, gives [`Answer`]s; hickory in production, a fixed table in tests. [`check_domain`] looks for the records of a sending domain. Never dials; what an answer means for a Delivery is
+//! Takes a domain, gives [`Answer`]s; hickory in production, a fixed table in tests. [`Destinations`] makes destinations of
+//! them, [`check_domain`] looks for the records of a sending domain. Never dials; what an answer means for a Delivery is
 //! decided in `policy::mx`.
 
 use std::net::IpAddr;
@@ -8,15 +9,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+mod cache;
+mod destinations;
 mod domain_check;
 mod fixed;
 mod hickory;
 mod hosts;
+mod known;
+mod routes;
 
+pub use destinations::{ADDRESSES_MAX, DestinationSettings, Destinations, Providers, Target};
 pub use domain_check::{DomainCheck, KEYS_MAX, RecordCheck, RecordStatus, WrongRecord, check_domain};
 pub use fixed::{FIXED_TTL, Fixed, mx_found};
 pub use hickory::{Hickory, HickoryError, ResolverSettings};
 pub use hosts::{interleave, no_host_left, order};
+pub use routes::Route;
 
 /// One MX record.
 #[derive(Debug, Clone, PartialEq, Eq)]
