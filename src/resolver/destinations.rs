@@ -42,6 +42,10 @@ pub struct DestinationSettings {
     pub lookups_max: usize,
     /// Time for one lookup, with its wait for a turn.
     pub lookup_timeout: Duration,
+    /// Port of MX hosts: 25 (RFC 5321 section 4.5.4.2).
+    pub port: u16,
+    /// Encryption towards MX hosts.
+    pub tls: TlsPolicy,
 }
 
 impl Default for DestinationSettings {
@@ -50,6 +54,8 @@ impl Default for DestinationSettings {
             entries_max: 100_000,
             lookups_max: 128,
             lookup_timeout: Duration::from_secs(30),
+            port: SMTP_PORT,
+            tls: TlsPolicy::Opportunistic,
         }
     }
 }
@@ -87,6 +93,8 @@ struct Asker {
     /// Asked when the first says that a domain does not exist.
     second: Option<Arc<dyn Resolver>>,
     map: Arc<dyn Providers>,
+    port: u16,
+    tls: TlsPolicy,
 }
 
 impl Destinations {
@@ -106,7 +114,7 @@ impl Destinations {
             slots: Arc::new(Semaphore::new(settings.lookups_max.clamp(1, Semaphore::MAX_PERMITS))),
         };
         Self {
-            asker: Asker { resolver, second, map },
+            asker: Asker { resolver, second, map, port: settings.port, tls: settings.tls },
             routes: RouteTable::new(&routes),
             domains: Cache::new(limits.clone(), clock.clone()),
             hosts: Cache::new(limits, clock),
@@ -256,8 +264,8 @@ impl Asker {
             site: site_of(&hosts),
             provider,
             hosts,
-            port: SMTP_PORT,
-            tls: TlsPolicy::Opportunistic,
+            port: self.port,
+            tls: self.tls,
             auth: None,
             allow_private: false,
         };
