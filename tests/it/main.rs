@@ -1,2 +1,4 @@
 //! The integration tests: one binary, a module per behaviour.
 mod contract;
+mod faulty;
+mod memory;

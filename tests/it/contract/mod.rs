@@ -13,18 +13,18 @@
 //! - Fences grow over crashes too, so that nobody's lease from before one is taken for a new one.
 //! - One suppression entry per address, whatever its case; another one never makes it narrower.
 
-mod accept;
-mod bed;
-mod cancel;
-mod depth;
-mod intent;
-mod lease;
-mod model;
-mod park;
-mod records;
-mod settle;
+pub(crate) mod accept;
+pub(crate) mod bed;
+pub(crate) mod cancel;
+pub(crate) mod depth;
+pub(crate) mod intent;
+pub(crate) mod lease;
+pub(crate) mod model;
+pub(crate) mod park;
+pub(crate) mod records;
+pub(crate) mod settle;
 
-pub(crate) use bed::{Backend, Bed};
+pub(crate) use bed::{Backend, Bed, Mail, at, delivered, intent, lane};
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use posthaste::store::{Memory, Store};
 macro_rules! contract_tests {
     ($backend:ident, $open:path, histories: $histories:expr) => {
         mod $backend {
-            contract_tests! { @ $open;
+            $crate::contract::contract_tests! { @ $open;
                 accept [
                     what_was_accepted_can_be_read,
                     deliveries_come_in_the_order_of_the_recipients,
@@ -158,9 +158,11 @@ macro_rules! contract_tests {
     };
 }
 
+pub(crate) use contract_tests;
+
 /// The reference itself, checked after every step of the model.
 #[derive(Debug)]
-struct InMemory(Arc<Memory>);
+pub(crate) struct InMemory(pub(crate) Arc<Memory>);
 
 async fn in_memory() -> InMemory {
     InMemory(Arc::new(Memory::new()))
