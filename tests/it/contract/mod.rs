@@ -17,6 +17,7 @@ pub(crate) mod accept;
 pub(crate) mod bed;
 pub(crate) mod cancel;
 pub(crate) mod depth;
+pub(crate) mod history;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod model;
