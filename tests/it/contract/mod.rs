@@ -102,6 +102,7 @@ macro_rules! contract_tests {
                     a_settlement_survives_a_crash,
                     a_stale_settlement_changes_nothing,
                     the_second_settlement_under_one_lease_is_stale,
+                    of_twin_settlements_at_the_same_time_exactly_one_counts,
                     a_late_settlement_counts_while_nobody_else_took_the_lease,
                     each_settlement_of_a_batch_gets_its_own_answer,
                     nothing_leads_out_of_a_final_state,
@@ -115,6 +116,8 @@ macro_rules! contract_tests {
                     what_waits_can_be_cancelled,
                     a_lease_without_intent_is_taken_away,
                     what_is_on_its_way_cannot_be_cancelled,
+                    what_is_leased_no_more_can_be_cancelled_even_with_an_open_intent,
+                    of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins,
                     what_is_final_or_unknown_cannot_be_cancelled,
                     a_cancellation_survives_a_crash,
                 ]
@@ -189,3 +192,25 @@ impl Backend for InMemory {
 }
 
 contract_tests!(memory, crate::contract::in_memory, histories: 256);
+
+/// A backend that says it loses its leases in a crash, and keeps them.
+struct Stubborn(InMemory);
+
+#[async_trait]
+impl Backend for Stubborn {
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.0.queue()
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.0.store()
+    }
+
+    async fn crash(&mut self) {}
+}
+
+#[test]
+#[should_panic(expected = "minimal failing input")]
+fn random_histories_find_out_who_differs_from_the_reference() {
+    model::compare(|| async { Stubborn(in_memory().await) }, 1024);
+}

@@ -22,14 +22,14 @@ use super::in_memory;
 /// Steps of one history.
 const STEPS: usize = 60;
 
-/// Runs `cases` random histories against a backend that `open` makes.
-pub(crate) fn compare<B, F>(open: impl Fn() -> F, cases: u32)
+/// Runs `histories` random histories against a backend that `open` makes.
+pub(crate) fn compare<B, F>(open: impl Fn() -> F, histories: u32)
 where
     B: Backend + 'static,
     F: Future<Output = B>,
 {
     let config = Config {
-        cases,
+        cases: histories,
         failure_persistence: None,
         ..Config::default()
     };
