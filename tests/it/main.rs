@@ -2,3 +2,5 @@
 mod contract;
 
 mod dns;
+mod faulty;
+mod memory;

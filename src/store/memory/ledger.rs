@@ -413,7 +413,7 @@ fn suppression_for(delivery: &Delivery, reason: SuppressionReason, at: Timestamp
     };
     Suppression {
         tenant: delivery.tenant,
-        address: delivery.address.to_lowercase(),
+        address: delivery.address.clone(),
         stream,
         reason,
         created_at: at,

@@ -1,9 +1,9 @@
 //! Cancelling: only what is not on its way.
 
 use posthaste::domain::{Class, Next, State, Why};
-use posthaste::queue::{IntentAnswer, SettleAnswer};
+use posthaste::queue::{IntentAnswer, IntentRefusal, SettleAnswer};
 
-use super::bed::{Bed, Mail, at, deferred, delivered, ids, lane};
+use super::bed::{Bed, Mail, at, deferred, delivered, ids, intent, lane};
 
 pub(crate) async fn what_waits_can_be_cancelled(mut bed: Bed) {
     let google = lane("ip1", "google");
@@ -63,6 +63,29 @@ pub(crate) async fn what_is_on_its_way_cannot_be_cancelled(mut bed: Bed) {
         SettleAnswer::Settled
     );
     assert_eq!(bed.queue().cancel(id, at(5)).await, Ok(true), "it came back and waits");
+}
+
+pub(crate) async fn what_is_leased_no_more_can_be_cancelled_even_with_an_open_intent(mut bed: Bed) {
+    let id = bed.accept_one().await;
+    let leased = bed.lease_one(at(1)).await;
+    assert_eq!(bed.intent(&leased, at(2)).await, IntentAnswer::Recorded);
+    assert_eq!(bed.queue().cancel(id, at(60)).await, Ok(false));
+    assert_eq!(bed.queue().cancel(id, at(61)).await, Ok(true));
+    assert_eq!(bed.settle(delivered(&leased, at(62))).await, SettleAnswer::Stale);
+}
+
+pub(crate) async fn of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins(mut bed: Bed) {
+    for _ in 0..20 {
+        let id = bed.accept_one().await;
+        let leased = bed.lease_one(at(1)).await;
+        let (canceller, sender) = (bed.queue(), bed.queue());
+        let cancelled = tokio::spawn(async move { canceller.cancel(id, at(2)).await });
+        let recorded = tokio::spawn(async move { sender.intent(intent(&leased, at(2))).await });
+        match (cancelled.await.expect("no panic"), recorded.await.expect("no panic")) {
+            (Ok(true), Ok(IntentAnswer::Refused(IntentRefusal::Stale))) | (Ok(false), Ok(IntentAnswer::Recorded)) => {}
+            both => panic!("withdrawn and sent, or neither: {both:?}"),
+        }
+    }
 }
 
 pub(crate) async fn what_is_final_or_unknown_cannot_be_cancelled(mut bed: Bed) {

@@ -13,18 +13,19 @@
 //! - Fences grow over crashes too, so that nobody's lease from before one is taken for a new one.
 //! - One suppression entry per address, whatever its case; another one never makes it narrower.
 
-mod accept;
-mod bed;
-mod cancel;
-mod depth;
-mod intent;
-mod lease;
-mod model;
-mod park;
-mod records;
-mod settle;
+pub(crate) mod accept;
+pub(crate) mod bed;
+pub(crate) mod cancel;
+pub(crate) mod depth;
+pub(crate) mod history;
+pub(crate) mod intent;
+pub(crate) mod lease;
+pub(crate) mod model;
+pub(crate) mod park;
+pub(crate) mod records;
+pub(crate) mod settle;
 
-pub(crate) use bed::{Backend, Bed};
+pub(crate) use bed::{Backend, Bed, Mail, at, delivered, intent, lane};
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use posthaste::store::{Memory, Store};
 macro_rules! contract_tests {
     ($backend:ident, $open:path, histories: $histories:expr) => {
         mod $backend {
-            contract_tests! { @ $open;
+            $crate::contract::contract_tests! { @ $open;
                 accept [
                     what_was_accepted_can_be_read,
                     deliveries_come_in_the_order_of_the_recipients,
@@ -101,6 +102,7 @@ macro_rules! contract_tests {
                     a_settlement_survives_a_crash,
                     a_stale_settlement_changes_nothing,
                     the_second_settlement_under_one_lease_is_stale,
+                    of_twin_settlements_at_the_same_time_exactly_one_counts,
                     a_late_settlement_counts_while_nobody_else_took_the_lease,
                     each_settlement_of_a_batch_gets_its_own_answer,
                     nothing_leads_out_of_a_final_state,
@@ -114,6 +116,8 @@ macro_rules! contract_tests {
                     what_waits_can_be_cancelled,
                     a_lease_without_intent_is_taken_away,
                     what_is_on_its_way_cannot_be_cancelled,
+                    what_is_leased_no_more_can_be_cancelled_even_with_an_open_intent,
+                    of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins,
                     what_is_final_or_unknown_cannot_be_cancelled,
                     a_cancellation_survives_a_crash,
                 ]
@@ -158,9 +162,11 @@ macro_rules! contract_tests {
     };
 }
 
+pub(crate) use contract_tests;
+
 /// The reference itself, checked after every step of the model.
 #[derive(Debug)]
-struct InMemory(Arc<Memory>);
+pub(crate) struct InMemory(pub(crate) Arc<Memory>);
 
 async fn in_memory() -> InMemory {
     InMemory(Arc::new(Memory::new()))
@@ -186,3 +192,25 @@ impl Backend for InMemory {
 }
 
 contract_tests!(memory, crate::contract::in_memory, histories: 256);
+
+/// A backend that says it loses its leases in a crash, and keeps them.
+struct Stubborn(InMemory);
+
+#[async_trait]
+impl Backend for Stubborn {
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.0.queue()
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.0.store()
+    }
+
+    async fn crash(&mut self) {}
+}
+
+#[test]
+#[should_panic(expected = "minimal failing input")]
+fn random_histories_find_out_who_differs_from_the_reference() {
+    model::compare(|| async { Stubborn(in_memory().await) }, 1024);
+}

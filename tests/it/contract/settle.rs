@@ -117,6 +117,31 @@ pub(crate) async fn the_second_settlement_under_one_lease_is_stale(mut bed: Bed)
     assert_eq!(bed.event_names(id).await, ["accepted", "deferred", "delivered"]);
 }
 
+pub(crate) async fn of_twin_settlements_at_the_same_time_exactly_one_counts(mut bed: Bed) {
+    let id = bed.accept_one().await;
+    let leased = bed.lease_one(at(1)).await;
+    let mut twins = Vec::new();
+    for n in 0..16 {
+        let (queue, leased) = (bed.queue(), leased.clone());
+        let twin = if n % 2 == 0 {
+            delivered(&leased, at(2))
+        } else {
+            deferred(&leased, at(2), at(9))
+        };
+        twins.push(tokio::spawn(async move { queue.settle(vec![twin]).await }));
+    }
+    let mut settled = 0;
+    for twin in twins {
+        let answers = twin.await.expect("no panic").expect("settles");
+        settled += answers
+            .iter()
+            .filter(|answer| **answer == SettleAnswer::Settled)
+            .count();
+    }
+    assert_eq!(settled, 1);
+    assert_eq!(bed.event_names(id).await.len(), 2);
+}
+
 pub(crate) async fn a_late_settlement_counts_while_nobody_else_took_the_lease(mut bed: Bed) {
     let id = bed.accept_one().await;
     let leased = bed.lease_one(at(1)).await;
