@@ -31,6 +31,13 @@ pub enum Reason {
     Storage,
 }
 
+impl Reason {
+    /// Whether the receiver closes after saying so, whatever the code.
+    pub(crate) fn ends_connection(self) -> bool {
+        matches!(self, Self::ConnectionLimit | Self::MessagesPerConnection)
+    }
+}
+
 const REASONS: [Reason; 9] = [
     Reason::ConnectionLimit,
     Reason::MessagesPerConnection,

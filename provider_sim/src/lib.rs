@@ -6,6 +6,9 @@
 //! | `ledger` | what was received: copies per (recipient, Message-ID), duplicates, waiting for a condition, a file |
 //! | `behaviour`, `gate` | limits, greylisting, unknown users: as data, and enforced |
 //! | `script` | a receiver for fault tests: what it does wrong, at which stage, on which connection |
+//! | `profiles` | five providers for the demo: [`Behaviour::google_like`] and its siblings |
+//! | `odd` | replies that are odd but settled: a conformance table for clients |
+//! | `proxy` | faults below SMTP: cuts, black holes, delays, single bytes |
 //! | `transcript` | what was said on a connection, and what the client did wrong |
 //! | `session`, `command`, `dot`, `reply`, `wire` | the conversation itself |
 //! | `tls` | test certificates: self-signed, by a test authority, expired |
@@ -20,6 +23,9 @@ mod counters;
 mod dot;
 mod gate;
 mod ledger;
+mod odd;
+mod profiles;
+mod proxy;
 mod receiver;
 mod reply;
 mod script;
@@ -32,6 +38,9 @@ pub use behaviour::{Behaviour, Greylist, Rate, RateAt, Replies, Share};
 pub use counters::{Counters, Reason};
 pub use dot::Oddities;
 pub use ledger::{JournalLine, Keep, Ledger, Received, TimedOut, Totals};
+pub use odd::{OddReply, odd_replies};
+pub use profiles::PROFILES;
+pub use proxy::{Cut, Fault, Faults, Proxy};
 pub use receiver::{Bounds, Capabilities, Login, Receiver, ReceiverBuilder};
 pub use script::{Act, Gate, Script, Stage};
 pub use tls::{TestAuthority, TlsError, TlsIdentity};

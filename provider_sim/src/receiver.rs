@@ -19,7 +19,7 @@ use crate::counters::{Counters, Counts, add};
 use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::script::Script;
-use crate::session;
+use crate::session::{self, Seat};
 use crate::tls::TlsIdentity;
 use crate::transcript::Transcript;
 
@@ -295,20 +295,23 @@ impl Receiver {
         tokio::time::timeout(within, wait).await.is_ok()
     }
 
-    /// Stops accepting, says 421 to idle clients, lets running messages end for a few seconds, then closes the rest.
-    pub async fn shutdown(mut self) {
+    /// Stops accepting, says 421 to idle clients, lets running messages end for a few seconds, then closes the rest. Gives the final counts.
+    pub async fn shutdown(mut self) -> Counters {
         self.phase.send_replace(Phase::Finishing);
         if tokio::time::timeout(GRACE, &mut self.accepting).await.is_err() {
             self.phase.send_replace(Phase::Killed);
             // The accept task ends by itself once killed; a panic of it would have nothing more to say here.
             let _ = (&mut self.accepting).await;
         }
+        self.counters()
     }
 
-    /// Dies at once, as by kill -9: the listener and all connections are gone when this returns.
-    pub async fn kill(mut self) {
+    /// Dies at once, as by kill -9: the listener and all connections are gone when this returns. Gives the final
+    /// counts.
+    pub async fn kill(mut self) -> Counters {
         self.phase.send_replace(Phase::Killed);
         let _ = (&mut self.accepting).await;
+        self.counters()
     }
 }
 
@@ -427,6 +430,6 @@ fn start(
     let _ = stream.set_nodelay(true);
     add(&shared.counts.connections, 1);
     let recorder = shared.recorder(number, peer);
-    let session = session::serve(Arc::clone(shared), stream, peer, number, phase.clone(), recorder);
-    sessions.spawn(session);
+    let seat = Seat::take(shared, peer, number, recorder);
+    sessions.spawn(session::serve(seat, stream, phase.clone()));
 }

@@ -153,8 +153,15 @@ impl Wire {
         Ok(())
     }
 
-    /// Takes what has already arrived, without waiting. True when there was something.
+    /// Takes what has already arrived, without waiting. True when there is input although the banner has not left. A
+    /// client whose bytes are still on their way is not caught.
     pub(crate) fn peek_early(&mut self) -> bool {
+        if self.output.is_empty() {
+            return false;
+        }
+        if !self.pending().is_empty() {
+            return true;
+        }
         let Socket::Plain(stream) = &self.socket else {
             return false;
         };

@@ -20,6 +20,8 @@ use crate::script::{Act, Place, Stage};
 use crate::transcript::{Ended, Violation};
 use crate::wire::Wire;
 
+use super::seat::Seat;
+
 /// A conversation. `Err(Ended)` is how its parts say that it is over.
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
@@ -45,59 +47,19 @@ pub(super) struct Envelope {
     pub(super) eight_bit: bool,
 }
 
-/// Holds a connection's place in the counts until it is over, however it ends.
-struct Seat {
-    shared: Arc<Shared>,
-    recorder: Recorder,
-    peer: SocketAddr,
-    admitted: bool,
-}
-
-impl Seat {
-    fn leave(&self, ended: Ended) {
-        self.recorder.with(|transcript| {
-            transcript.ended.get_or_insert(ended);
-        });
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.leave(Ended::Shutdown);
-        if self.admitted {
-            self.shared.gate.disconnect(self.peer.ip());
-        }
-        self.shared.counts.closed();
-        self.shared.changed.notify_waiters();
-    }
-}
-
 /// Holds one conversation from banner to end.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    number: u64,
-    phase: watch::Receiver<Phase>,
-    recorder: Recorder,
-) {
-    shared.counts.opened();
-    let refusal = shared.gate.connect(peer.ip());
-    let seat = Seat {
-        shared: Arc::clone(&shared),
-        recorder: recorder.clone(),
-        peer,
-        admitted: refusal.is_none(),
-    };
-    shared.changed.notify_waiters();
+pub(crate) async fn serve(mut seat: Seat, stream: TcpStream, phase: watch::Receiver<Phase>) {
+    let shared = Arc::clone(seat.shared());
+    let refusal = seat.refusal();
     let single_bytes = shared.script.sends_single_bytes();
+    let recorder = seat.recorder().clone();
     let wire = Wire::new(stream, single_bytes, shared.bounds.idle, phase, recorder.clone());
     let mut session = Session {
         shared,
         wire,
         recorder,
-        peer,
-        number,
+        peer: seat.peer(),
+        number: seat.number(),
         greeting: None,
         offered: Vec::new(),
         tls: false,
@@ -146,10 +108,11 @@ impl Session {
         let delay = Duration::from_millis(behaviour.banner_delay_ms);
         let banner = reply::render(&behaviour.replies.banner, &[("host", &behaviour.host)]);
         self.wire.pause(delay).await?;
+        self.answer_or_refuse(Stage::Banner, refusal, &banner, None).await?;
+        // The banner has not left yet: it does before the first read.
         if self.wire.peek_early() {
             self.violated(Violation::BeforeBanner);
         }
-        self.answer_or_refuse(Stage::Banner, refusal, &banner, None).await?;
         Ok(())
     }
 

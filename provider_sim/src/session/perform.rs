@@ -39,8 +39,13 @@ impl Session {
                 .refused(refusal.reason, reply::digit(&refusal.answer));
         }
         let usual = refusal.as_ref().map_or(usual, |refusal| &refusal.answer);
+        let full = refusal.as_ref().is_some_and(|refusal| refusal.reason.ends_connection());
         match acts {
             Some(acts) => self.perform(&acts, usual).await,
+            None if full => {
+                self.wire.push(usual);
+                Err(Ended::Closed)
+            }
             None => self.say(stage, usual),
         }
     }

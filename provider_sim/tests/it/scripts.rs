@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provider_sim::{Act, Ended, Gate, Receiver, Script, Stage};
+use provider_sim::{Act, Ended, Gate, Receiver, Script, Stage, Violation, odd_replies};
 
 use crate::client::{Client, SOON, message};
 
@@ -170,4 +170,138 @@ async fn silence_lasts_until_the_client_goes() {
         "what was said into the silence was still read"
     );
     assert!(matches!(transcript.ended, Some(Ended::ClientClosed | Ended::Broken)));
+}
+
+#[tokio::test]
+async fn odd_replies_arrive_byte_for_byte_and_the_message_is_held() {
+    for odd in odd_replies() {
+        let receiver = Receiver::scripted(Script::new().at(Stage::Dot, odd.acts()))
+            .await
+            .unwrap();
+        let mut client = Client::greeted(&receiver).await;
+        client.begin("b@x.test").await;
+        client.send(message("<1>")).await;
+        client.send("QUIT\r\n").await;
+        let mut expect = odd.bytes.clone();
+        expect.extend(b"221 2.0.0 Bye\r\n");
+        assert!(client.until_closed().await == expect, "{}", odd.name);
+        assert_eq!(receiver.ledger().copies("b@x.test", "<1>"), 1, "{}", odd.name);
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_can_speak_before_it_is_asked_and_answer_twice() {
+    let script = Script::new()
+        .at(Stage::Banner, [Act::Usual, Act::extra("250 hello\r\n")])
+        .at(Stage::Mail, [Act::reply("250 one"), Act::reply("250 two")])
+        .at(Stage::Rcpt, [Act::extra("250-\r\n"), Act::Flush]);
+    let receiver = Receiver::scripted(script).await.unwrap();
+    let mut client = Client::connect(&receiver).await;
+    assert_eq!(client.reply().await.code(), "220");
+    assert_eq!(client.reply().await.0, "250 hello\r\n");
+    client.say("EHLO c").await;
+    assert_eq!(client.say("MAIL FROM:<a@b>").await.0, "250 one\r\n");
+    assert_eq!(client.reply().await.0, "250 two\r\n");
+    assert_eq!(
+        client.say("RCPT TO:<b@x.test>").await.0,
+        "250-\r\n250 2.1.5 Recipient ok\r\n"
+    );
+}
+
+#[tokio::test]
+async fn ehlo_can_be_refused_where_helo_is_taken() {
+    let receiver = Receiver::scripted(Script::new().at(Stage::Ehlo, Act::reply("502 5.5.1 what?")))
+        .await
+        .unwrap();
+    let mut client = Client::connect(&receiver).await;
+    client.reply().await;
+    assert_eq!(client.say("EHLO c").await.code(), "502");
+    assert_eq!(client.say("MAIL FROM:<a@b>").await.code(), "503");
+    assert_eq!(client.say("HELO c").await.code(), "250");
+    assert_eq!(client.deliver("b@x.test", "<1>").await.code(), "250");
+}
+
+#[tokio::test]
+async fn a_scripted_421_closes_at_every_stage_and_a_raw_one_does_not() {
+    let all = "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@x.test>\r\nDATA\r\nx\r\n.\r\nNOOP\r\nRSET\r\n";
+    let stages = [
+        Stage::Banner,
+        Stage::Ehlo,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::Dot,
+        Stage::Noop,
+        Stage::Rset,
+    ];
+    for stage in stages {
+        let receiver = Receiver::scripted(Script::new().at(stage, Act::reply("421 4.3.2 gone")))
+            .await
+            .unwrap();
+        let mut client = Client::connect(&receiver).await;
+        client.send(all).await;
+        let said = String::from_utf8(client.until_closed().await).unwrap();
+        assert!(said.ends_with("421 4.3.2 gone\r\n"), "{stage:?}: {said}");
+        let held = u64::from(matches!(stage, Stage::Noop | Stage::Rset));
+        assert_eq!(receiver.ledger().total(), held, "{stage:?}");
+    }
+    let receiver = Receiver::scripted(Script::new().at(Stage::Noop, Act::raw("421 not really\r\n")))
+        .await
+        .unwrap();
+    let mut client = Client::greeted(&receiver).await;
+    assert_eq!(client.say("NOOP").await.code(), "421");
+    assert_eq!(client.say("RSET").await.code(), "250");
+}
+
+#[tokio::test]
+async fn dripped_and_split_answers_are_whole_in_the_end() {
+    let script = Script::new().at(Stage::Mail, Act::drip("250 slow\r\n", Duration::from_micros(100)));
+    let receiver = Receiver::scripted(script).await.unwrap();
+    let mut client = Client::greeted(&receiver).await;
+    assert_eq!(client.say("MAIL FROM:<a@b>").await.0, "250 slow\r\n");
+    assert_eq!(
+        client.say("RCPT TO:<b@x.test>").await.code(),
+        "250",
+        "a dripped 250 is a 250"
+    );
+
+    let receiver = Receiver::scripted(Script::new().one_byte_segments()).await.unwrap();
+    let mut client = Client::connect(&receiver).await;
+    let mut first = [0; 1];
+    assert_eq!(client.stream.peek(&mut first).await.unwrap(), 1);
+    assert_eq!(client.reply().await.0, "220 mx.sim.test ESMTP ready\r\n");
+    client.say("EHLO c").await;
+    assert_eq!(client.deliver("b@x.test", "<1>").await.code(), "250");
+}
+
+#[tokio::test]
+async fn what_came_before_the_banner_is_written_down() {
+    let gate = Gate::new();
+    let receiver = Receiver::scripted(Script::new().at(Stage::Banner, [Act::Wait(gate.clone()), Act::Listen]))
+        .await
+        .unwrap();
+    let mut client = Client::connect(&receiver).await;
+    gate.reached().await;
+    client.send("EHLO early\r\n").await;
+    gate.open();
+    assert_eq!(client.reply().await.code(), "220");
+    assert_eq!(client.reply().await.code(), "250");
+    assert_eq!(receiver.transcripts()[0].violations, [Violation::BeforeBanner]);
+}
+
+#[tokio::test]
+async fn a_script_that_is_used_up_lets_a_second_try_succeed() {
+    let script = Script::new().times(1).at(Stage::Dot, [Act::Keep, Act::Reset]);
+    let receiver = Receiver::scripted(script).await.unwrap();
+    for expect in ["", "250"] {
+        let mut client = Client::greeted(&receiver).await;
+        client.begin("b@x.test").await;
+        client.send(message("<1>")).await;
+        if expect.is_empty() {
+            client.until_reset().await;
+        } else {
+            assert_eq!(client.reply().await.code(), expect);
+        }
+    }
+    assert_eq!((receiver.ledger().total(), receiver.ledger().duplicates()), (2, 1));
 }
