@@ -1,4 +1,5 @@
 //! The integration tests: one binary, a module per behaviour.
 mod contract;
+mod embedded;
 mod faulty;
 mod memory;
