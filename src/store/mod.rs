@@ -4,10 +4,14 @@
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
 //! `tests/it/contract/`.
 
+mod embedded;
 pub mod faulty;
 mod memory;
+mod seal;
 
+pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnFatal, OpenError, WriterStats};
 pub use memory::Memory;
+pub use seal::{Seal, SealError};
 
 pub mod dkim_keys;
 

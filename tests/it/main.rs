@@ -2,5 +2,6 @@
 mod contract;
 
 mod dns;
+mod embedded;
 mod faulty;
 mod memory;

@@ -1,0 +1,37 @@
+//! The embedded backend: both seams, `Queue` and `Store`, over one redb file in the data directory.
+//!
+//! ```text
+//! callers ── operations (encoded) ──► channel ──► writer thread ── one transaction per batch ──► commit + sync ──► answers
+//!    └────── reads: snapshots on the caller's thread, and a cache of messages just accepted
+//! ```
+//!
+//! `handle` is what callers hold; `queue` and `store` put it behind the seams. `writer` owns the writing side; it hands each
+//! operation a `turn`, in which `operations` change tables (`layout`, `keys`, `records`) and memory (`state`, `leases`, `line`)
+//! together. `backend` watches the file: a full disk is waited out, anything else that fails stops the process.
+//!
+//! Durable before an answer: everything. In memory only: leases, whose loss is a second look at the delivery; its open
+//! INTENT, if it has one, is in the tables and comes with it.
+
+mod backend;
+mod cache;
+mod database;
+mod fault;
+mod handle;
+mod keys;
+mod layout;
+mod leases;
+mod line;
+mod operations;
+mod queue;
+mod reads;
+mod records;
+mod settings;
+mod state;
+mod stats;
+mod store;
+mod turn;
+mod writer;
+
+pub use handle::Embedded;
+pub use settings::{EmbeddedSettings, OnFatal, OpenError};
+pub use stats::{COMMIT_BUCKETS_MICROS, WriterStats};

@@ -1,0 +1,137 @@
+//! OUTCOME.
+
+use super::super::fault::Fault;
+use super::super::records::{StoredDelivery, encode_event};
+use super::super::turn::Turn;
+use super::handle::held;
+use crate::domain::{Delivery, MessageId, Next, Settlement, Suppression, SuppressionReason, Timestamp};
+use crate::queue::{LeaseRef, SettleAnswer};
+
+/// A Settlement whose events are bytes already.
+#[derive(Debug)]
+pub(in super::super) struct EncodedSettlement {
+    settlement: Settlement,
+    events: Vec<Vec<u8>>,
+}
+
+impl EncodedSettlement {
+    /// Encodes the events.
+    pub(in super::super) fn new(settlement: Settlement) -> Self {
+        let encode = |kind| encode_event(settlement.delivery.recipient, settlement.at, kind);
+        let events = settlement.events.iter().map(encode).collect();
+        Self { settlement, events }
+    }
+}
+
+/// What settling did.
+#[derive(Debug, Default)]
+pub(in super::super) struct Settled {
+    /// One for each Settlement.
+    pub(in super::super) answers: Vec<SettleAnswer>,
+    /// Messages with nothing unsettled any more: their bodies are gone.
+    pub(in super::super) finished: Vec<MessageId>,
+}
+
+/// Applies each Settlement whose lease still holds.
+pub(in super::super) fn settle(turn: &mut Turn<'_, '_>, settlements: &[EncodedSettlement]) -> Result<Settled, Fault> {
+    let mut settled = Settled::default();
+    for one in settlements {
+        let answer = settle_one(turn, one, &mut settled.finished)?;
+        settled.answers.push(answer);
+    }
+    Ok(settled)
+}
+
+fn settle_one(
+    turn: &mut Turn<'_, '_>,
+    one: &EncodedSettlement,
+    finished: &mut Vec<MessageId>,
+) -> Result<SettleAnswer, Fault> {
+    let settlement = &one.settlement;
+    let id = settlement.delivery;
+    let Some(before) = held(
+        turn,
+        LeaseRef {
+            delivery: id,
+            fence: settlement.fence,
+        },
+    ) else {
+        return Ok(SettleAnswer::Stale);
+    };
+    if let Some(reason) = settlement.suppress {
+        suppress(turn, suppression_for(&before.delivery, reason, settlement.at))?;
+    }
+    for event in &one.events {
+        turn.record(id.message, event)?;
+    }
+    let mut after = StoredDelivery::clone(&before);
+    apply(&mut after.delivery, settlement);
+    match settlement.next {
+        Next::Final(_) => {
+            if turn.finish(&before, after)? {
+                finished.push(id.message);
+            }
+        }
+        Next::Wait { .. } => {
+            after.parked = None;
+            turn.end_lease(id);
+            turn.close_intent(id)?;
+            turn.step_out(&before)?;
+            turn.step_in(&after)?;
+            turn.count_change(&before.delivery, after.delivery.state);
+            turn.put_delivery(&after)?;
+        }
+    }
+    Ok(SettleAnswer::Settled)
+}
+
+fn apply(delivery: &mut Delivery, settlement: &Settlement) {
+    match settlement.next {
+        Next::Final(state) => {
+            delivery.state = state;
+            delivery.why = None;
+        }
+        Next::Wait { state, due_at, why } => {
+            delivery.state = state;
+            delivery.due_at = due_at;
+            delivery.why = Some(why);
+        }
+    }
+    delivery.updated_at = settlement.at;
+    delivery.attempts = delivery.attempts.saturating_add(settlement.attempts);
+    delivery.ambiguous = delivery.ambiguous.saturating_add(settlement.ambiguous);
+    delivery.panics = delivery.panics.saturating_add(settlement.panics);
+    if let Some(source) = &settlement.source {
+        delivery.source = Some(source.clone());
+    }
+    if let Some(reply) = &settlement.reply {
+        delivery.last_reply = Some(reply.clone());
+    }
+    delivery.bounce = settlement.bounce.or(delivery.bounce);
+}
+
+/// Puts the address on the list. An entry that cannot be read stays as it is and does not stop the OUTCOME.
+fn suppress(turn: &mut Turn<'_, '_>, entry: Suppression) -> Result<(), Fault> {
+    match turn.put_suppression(entry) {
+        Err(Fault::Damaged(what)) => {
+            tracing::error!("not put on the suppression list: {what}");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// A mailbox that does not exist takes no mail at all; who complains or unsubscribes does so about one stream.
+fn suppression_for(delivery: &Delivery, reason: SuppressionReason, at: Timestamp) -> Suppression {
+    let stream = match reason {
+        SuppressionReason::HardBounce | SuppressionReason::Manual => None,
+        SuppressionReason::Complaint | SuppressionReason::Unsubscribe => Some(delivery.stream()),
+    };
+    Suppression {
+        tenant: delivery.tenant,
+        address: delivery.address.clone(),
+        stream,
+        reason,
+        created_at: at,
+    }
+}

@@ -1,0 +1,218 @@
+//! The one thread that writes: takes what waits, puts it into one transaction, commits, and then answers all.
+//!
+//! That is group commit: a sync costs the same for one operation as for a thousand. When a commit fails, nobody is told
+//! that it worked: the memory goes back to what it was, and either the database is opened again (the disk was full) or
+//! the process stops (anything else; a sync that failed is never repeated).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redb::Durability;
+use tokio::sync::mpsc::Receiver;
+
+use super::backend::{Failure, Watch};
+use super::database::{Access, MakeBackend, open_database, reload};
+use super::fault::Fault;
+use super::layout::{ABOUT_LEDGER, Tables};
+use super::records::encode_ledger;
+use super::settings::EmbeddedSettings;
+use super::state::State;
+use super::stats::stopwatch;
+use super::turn::Turn;
+use crate::queue::QueueError;
+
+/// One operation that waits for the writer.
+pub(super) trait Job: Send {
+    /// Carries it out in the turn's transaction and keeps the result.
+    fn run(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault>;
+    /// Gives its caller the result, now that it is durable, or says what went wrong.
+    fn answer(self: Box<Self>, outcome: Result<(), QueueError>);
+}
+
+/// The writer's side of the store.
+pub(super) struct Writer {
+    pub(super) settings: EmbeddedSettings,
+    pub(super) access: Arc<Access>,
+    pub(super) make: MakeBackend,
+    pub(super) state: State,
+    pub(super) condition: Condition,
+    pub(super) jobs: Receiver<Box<dyn Job>>,
+}
+
+/// Whether there is a database to write to.
+pub(super) enum Condition {
+    /// Yes.
+    Open(Watch),
+    /// The disk was full; it is opened again after this instant.
+    Full(Instant),
+    /// The storage broke. For this reason nothing works any more.
+    Broken(String),
+}
+
+/// Why a batch did not become durable.
+enum Trouble {
+    /// No room.
+    Full,
+    /// The storage broke.
+    Broken(String),
+}
+
+impl Writer {
+    /// Works until nobody can send anything any more; then closes the database.
+    pub(super) fn run(mut self) {
+        let mut batch = Vec::with_capacity(self.settings.batch_ops_max);
+        loop {
+            let received = self.jobs.blocking_recv_many(&mut batch, self.settings.batch_ops_max);
+            if received == 0 {
+                break;
+            }
+            self.reopen_if_possible();
+            let jobs = std::mem::take(&mut batch);
+            batch = self.work(jobs);
+        }
+        self.access.close();
+    }
+
+    /// Carries out a batch and answers it. Gives the empty batch back.
+    fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let failure = match &self.condition {
+            Condition::Full(_) => Some(QueueError::Full),
+            Condition::Broken(reason) => Some(QueueError::Unavailable(reason.clone())),
+            Condition::Open(_) => None,
+        };
+        if let Some(error) = failure {
+            jobs.drain(..).for_each(|job| job.answer(Err(error.clone())));
+            return jobs;
+        }
+        match self.transact(&mut jobs) {
+            Ok(outcomes) => {
+                self.state.leases.confirm();
+                jobs.drain(..)
+                    .zip(outcomes)
+                    .for_each(|(job, outcome)| job.answer(outcome));
+            }
+            Err(fault) => {
+                self.state.leases.undo();
+                let error = self.fail(&fault);
+                jobs.drain(..).for_each(|job| job.answer(Err(error.clone())));
+            }
+        }
+        jobs
+    }
+
+    /// Runs all jobs in one transaction and commits it if there is something to commit.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Result<(), QueueError>>, redb::Error> {
+        let began = stopwatch();
+        let mut transaction = self.access.begin_write()?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(redb::Error::from)?;
+        transaction.set_quick_repair(self.settings.quick_repair);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let (dirty, wake) = {
+            let mut tables = Tables::open(&transaction)?;
+            let mut turn = Turn {
+                tables: &mut tables,
+                state: &mut self.state,
+                dirty: false,
+                wake: false,
+            };
+            for job in jobs.iter_mut() {
+                outcomes.push(match job.run(&mut turn) {
+                    Ok(()) => Ok(()),
+                    Err(Fault::Damaged(what)) => {
+                        tracing::error!("a stored record cannot be read: {what}");
+                        Err(QueueError::Damaged(what))
+                    }
+                    Err(Fault::Storage(error)) => return Err(*error),
+                });
+            }
+            let (dirty, wake) = (turn.dirty, turn.wake);
+            if dirty {
+                let ledger = encode_ledger(&self.state.ledger);
+                tables.about.insert(ABOUT_LEDGER, ledger.as_slice())?;
+            }
+            (dirty, wake)
+        };
+        let stats = &self.access.stats;
+        if dirty {
+            fail::fail_point!("store-before-commit");
+            let ran = stopwatch();
+            transaction.commit()?;
+            stats.count_commit(jobs.len(), ran - began, ran.elapsed());
+            fail::fail_point!("store-after-commit");
+        } else {
+            transaction.abort()?;
+            stats.idle_turns.fetch_add(1, Ordering::Relaxed);
+        }
+        if wake {
+            self.access.wake.notify_one();
+        }
+        Ok(outcomes)
+    }
+
+    /// Takes the database away and decides what follows. Gives what the callers are told.
+    fn fail(&mut self, error: &redb::Error) -> QueueError {
+        let seen = match &self.condition {
+            Condition::Open(watch) => watch.failure(),
+            _ => None,
+        };
+        self.access.close();
+        match trouble(seen, error) {
+            Trouble::Full => {
+                self.access.stats.full.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("the disk is full: nothing is accepted until there is space ({error})");
+                self.condition = Condition::Full(stopwatch() + self.settings.reopen_after);
+                QueueError::Full
+            }
+            Trouble::Broken(reason) => self.break_down(reason),
+        }
+    }
+
+    fn break_down(&mut self, reason: String) -> QueueError {
+        (self.settings.on_fatal.0)(&reason);
+        self.condition = Condition::Broken(reason.clone());
+        QueueError::Unavailable(reason)
+    }
+
+    /// After a full disk: opens the database again, if it is time. Every committed row is there.
+    fn reopen_if_possible(&mut self) {
+        let Condition::Full(after) = self.condition else { return };
+        if stopwatch() < after {
+            return;
+        }
+        match self.reopen() {
+            Ok(watch) => {
+                tracing::info!("the store is open again");
+                self.condition = Condition::Open(watch);
+                self.access.wake.notify_one();
+            }
+            Err((error, watch)) => match trouble(watch.failure(), &error) {
+                Trouble::Full => self.condition = Condition::Full(stopwatch() + self.settings.reopen_after),
+                Trouble::Broken(reason) => {
+                    self.break_down(reason);
+                }
+            },
+        }
+    }
+
+    fn reopen(&mut self) -> Result<Watch, (redb::Error, Watch)> {
+        let (database, watch) = open_database(&self.make, &self.settings)?;
+        match reload(&database, &mut self.state) {
+            Ok(()) => {
+                self.access.put(database);
+                Ok(watch)
+            }
+            Err(error) => Err((error, watch)),
+        }
+    }
+}
+
+fn trouble(seen: Option<Failure>, error: &redb::Error) -> Trouble {
+    match seen {
+        Some(failure) if failure.is_full => Trouble::Full,
+        Some(failure) => Trouble::Broken(failure.text),
+        None => Trouble::Broken(error.to_string()),
+    }
+}

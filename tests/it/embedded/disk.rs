@@ -1,0 +1,214 @@
+//! A disk that can be pulled: storage under the embedded store that forgets what was not synced, fills up, and breaks.
+//!
+//! Takes what redb writes; gives it back, or an error. After [`Disk::pull`] only what was synced is certain to be there: of
+//! the rest, a seeded draw keeps some writes, drops others and tears some at a sector. Handles from before get errors.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use redb::StorageBackend;
+
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
+/// The disk. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk(Arc<Mutex<Platter>>);
+
+#[derive(Debug, Default)]
+struct Platter {
+    /// What is certain.
+    synced: Vec<u8>,
+    /// What is read.
+    current: Vec<u8>,
+    /// What was done since the last sync.
+    unsynced: Vec<Change>,
+    /// Counts how often the plug was pulled.
+    life: u64,
+    /// No file may become longer than this, in bytes.
+    quota: Option<u64>,
+    /// Nothing can be written at all.
+    full: bool,
+    /// The next sync fails.
+    sync_fails: bool,
+    syncs: u64,
+    /// The plug is pulled just before the sync with this number.
+    pulled_at_sync: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, data) => {
+                let end = offset + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(data);
+            }
+            Self::Length(length) => bytes.resize(*length, 0),
+        }
+    }
+}
+
+impl Disk {
+    /// A handle, as opening the file gives one.
+    pub(crate) fn plug_in(&self) -> io::Result<Plug> {
+        Ok(Plug {
+            disk: self.clone(),
+            life: self.platter().life,
+        })
+    }
+
+    /// Pulls the plug: the power is gone.
+    pub(crate) fn pull(&self, draw: &mut fastrand::Rng) {
+        let mut platter = self.platter();
+        platter.pulled_at_sync = None;
+        platter.life += 1;
+        let changes = std::mem::take(&mut platter.unsynced);
+        for mut change in changes {
+            if draw.bool() {
+                continue;
+            }
+            if let Change::Write(_, data) = &mut change
+                && draw.u8(..4) == 0
+            {
+                let sectors = data.len().div_ceil(SECTOR);
+                data.truncate(draw.usize(..=sectors) * SECTOR);
+            }
+            change.apply(&mut platter.synced);
+        }
+        platter.current = platter.synced.clone();
+    }
+
+    /// From the `syncs`th sync from now on nothing reaches the disk: its handles get errors.
+    pub(crate) fn fail_after_syncs(&self, syncs: u64) {
+        let mut platter = self.platter();
+        platter.pulled_at_sync = Some(platter.syncs + syncs);
+    }
+
+    /// Sets how long the file may become.
+    pub(crate) fn set_quota(&self, quota: Option<u64>) {
+        self.platter().quota = quota;
+    }
+
+    /// How long the file is.
+    pub(crate) fn length(&self) -> u64 {
+        self.platter().current.len() as u64
+    }
+
+    /// Whether there is no room for any write.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.platter().full = full;
+    }
+
+    /// The next sync fails.
+    pub(crate) fn break_sync(&self) {
+        self.platter().sync_fails = true;
+    }
+
+    /// How many syncs were asked for.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.platter().syncs
+    }
+
+    /// Replaces `from` by `to` wherever it stands; gives how often it did.
+    pub(crate) fn overwrite(&self, from: &[u8], to: &[u8]) -> usize {
+        assert_eq!(from.len(), to.len());
+        let mut platter = self.platter();
+        let mut places = Vec::new();
+        for (at, window) in platter.synced.windows(from.len()).enumerate() {
+            if window == from {
+                places.push(at);
+            }
+        }
+        for at in &places {
+            platter.synced[*at..at + to.len()].copy_from_slice(to);
+        }
+        platter.current = platter.synced.clone();
+        places.len()
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().expect("nobody panics while holding the disk")
+    }
+}
+
+/// An open file on the disk.
+#[derive(Debug)]
+pub(crate) struct Plug {
+    disk: Disk,
+    life: u64,
+}
+
+impl Plug {
+    fn platter(&self) -> io::Result<MutexGuard<'_, Platter>> {
+        let platter = self.disk.platter();
+        match platter.life == self.life {
+            true => Ok(platter),
+            false => Err(io::Error::other("the plug was pulled")),
+        }
+    }
+}
+
+impl StorageBackend for Plug {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.platter()?.current.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let platter = self.platter()?;
+        let offset = usize::try_from(offset).expect("fits");
+        let bytes = platter.current.get(offset..offset + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut platter = self.platter()?;
+        if platter.quota.is_some_and(|quota| len > quota) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        platter.change(Change::Length(usize::try_from(len).expect("fits")));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut platter = self.platter()?;
+        platter.syncs += 1;
+        if platter.pulled_at_sync.is_some_and(|last| platter.syncs >= last) {
+            return Err(io::Error::other("the plug is being pulled"));
+        }
+        if std::mem::take(&mut platter.sync_fails) {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        let platter = &mut *platter;
+        platter
+            .unsynced
+            .drain(..)
+            .for_each(|change| change.apply(&mut platter.synced));
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut platter = self.platter()?;
+        if platter.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        platter.change(Change::Write(usize::try_from(offset).expect("fits"), data.to_vec()));
+        Ok(())
+    }
+}
+
+impl Platter {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.current);
+        self.unsynced.push(change);
+    }
+}
