@@ -3,5 +3,7 @@
 //! Takes domain words, settings, `now` and a seed; gives decisions. Never does I/O, reads a clock, draws random numbers,
 //! logs or knows an actor.
 
+pub mod classify;
 pub mod mx;
+pub mod rules_file;
 pub mod seed;
