@@ -5,5 +5,6 @@
 
 pub mod classify;
 pub mod mx;
+pub mod provider_map;
 pub mod rules_file;
 pub mod seed;
