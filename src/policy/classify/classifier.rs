@@ -143,6 +143,16 @@ impl Classifier {
     }
 }
 
+/// What a lane has to do about a Cause: nothing, unless the Cause blames what the lane stands for. A domain that is over its
+/// quota must not stop the other tenants who send from the same address.
+#[must_use]
+pub fn lane_action(cause: &Cause) -> LaneAction {
+    match cause.blame {
+        Blame::SourceIp | Blame::Netblock | Blame::Provider | Blame::Network | Blame::Us => cause.action,
+        Blame::Recipient | Blame::Mailbox | Blame::Message | Blame::TenantDomain | Blame::Url => LaneAction::None,
+    }
+}
+
 /// What holds for the rules as a whole.
 fn check(rules: &[Rule]) -> Result<(), RulesError> {
     let mut names = HashSet::new();

@@ -75,7 +75,7 @@ fn unsupported(text: &str) -> Verdict {
 }
 
 /// Whether [`Failure::Unsupported`] is about the SIZE extension (RFC 1870).
-pub(in crate::policy) fn is_about_size(text: &str) -> bool {
+fn is_about_size(text: &str) -> bool {
     text.to_ascii_lowercase().contains("size")
 }
 

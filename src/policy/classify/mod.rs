@@ -20,7 +20,7 @@ mod reply;
 mod rule;
 mod wait;
 
-pub use classifier::Classifier;
+pub use classifier::{Classifier, lane_action};
 pub use wait::{WAIT_MAX, WAIT_MIN};
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    Attempt, AttemptOutcome, Blame, BounceClass, DeliveryId, DnsFailure, Failure, Fence, MessageId, ProviderId, Reply,
-    Stage, Timestamp, Verdict,
+    Attempt, AttemptOutcome, Blame, BounceClass, DeliveryId, DnsFailure, Failure, Fence, LaneAction, MessageId,
+    ProviderId, Reply, Stage, Timestamp, Verdict,
 };
 
 static BUILT_IN: LazyLock<Classifier> = LazyLock::new(Classifier::built_in);
@@ -305,4 +305,23 @@ fn a_2xx_after_the_dot_is_delivered() {
     let outcome = AttemptOutcome::Accepted(reply(250, "2.0.0", "your spam is blocked"));
     let verdict = BUILT_IN.verdict(&ProviderId::from("google"), &attempt(Stage::Dot, outcome));
     assert_eq!(verdict, Verdict::Delivered);
+}
+
+#[test]
+fn a_lane_stops_for_its_address_and_not_for_one_tenants_domain() {
+    let check =
+        |text: &str, expected: LaneAction| match refused(&BUILT_IN, "google", Stage::Dot, reply(421, "4.7.28", text)) {
+            Verdict::Retry { cause, .. } => assert_eq!(lane_action(&cause), expected, "{cause:?}"),
+            other => panic!("{other:?}"),
+        };
+    check(
+        "unusual rate from your IP address",
+        LaneAction::Stop(Duration::from_secs(600)),
+    );
+    check(
+        "unusual rate from your IP Netblock",
+        LaneAction::Stop(Duration::from_secs(600)),
+    );
+    check("unusual rate from your DKIM domain", LaneAction::None);
+    check("unusual rate for one of your URL domains", LaneAction::None);
 }
