@@ -5,3 +5,5 @@ mod dns;
 mod embedded;
 mod faulty;
 mod memory;
+
+mod replies;
