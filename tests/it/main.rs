@@ -1,1 +1,7 @@
 //! The integration tests: one binary, a module per behaviour.
+
+mod smtp_deadlines;
+mod smtp_faults;
+mod smtp_puppet;
+mod smtp_tls;
+mod smtp_world;
