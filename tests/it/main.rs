@@ -7,3 +7,9 @@ mod faulty;
 mod memory;
 
 mod replies;
+
+mod smtp_deadlines;
+mod smtp_faults;
+mod smtp_puppet;
+mod smtp_tls;
+mod smtp_world;
