@@ -13,7 +13,12 @@
 
 pub mod actors;
 pub mod api;
+pub mod app;
+pub mod bootstrap;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod control;
 pub mod domain;
 pub mod mail;
 pub mod observe;

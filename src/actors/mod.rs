@@ -18,4 +18,15 @@
 //!
 //! Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
 
+pub mod crafter;
+pub mod engine;
+pub mod intake;
+pub mod isp;
+pub mod janitor;
+pub mod scheduler;
+pub mod sender;
+pub mod session;
+pub mod settler;
+pub mod spawner;
 pub mod supervisor;
+pub mod tools;

@@ -14,6 +14,7 @@ use super::problem::{ApiError, ProblemView};
 use super::reader::{Batch, Mode};
 use super::state::ApiState;
 use super::{body, prepare, query, reader};
+use crate::actors::intake::IntakeHandle;
 use crate::domain::{Problem, TenantId, Timestamp};
 use crate::policy::admission::Admitted;
 
@@ -25,6 +26,7 @@ type Outcome = Result<Admitted, Vec<Problem>>;
 /// `POST /v1/emails/batch`.
 pub(crate) async fn send(
     state: web::Data<ApiState>,
+    intake: web::Data<IntakeHandle>,
     caller: Caller,
     request: HttpRequest,
     payload: web::Payload,
@@ -55,7 +57,7 @@ pub(crate) async fn send(
         .as_ref()
         .map(|ticket| ticket.record(StatusCode::ACCEPTED, &bytes, now));
     let admitted = outcomes.into_iter().filter_map(Result::ok).collect();
-    if let Some(earlier) = prepare::commit(&state, admitted, idempotency, now).await? {
+    if let Some(earlier) = prepare::commit(&state, &intake, admitted, idempotency, now).await? {
         return Ok(idempotency::replay(earlier));
     }
     Ok(answer::ready(StatusCode::ACCEPTED, bytes, None))

@@ -16,6 +16,7 @@ use super::idempotency::{self, Turn};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{body, prepare, query, reader};
+use crate::actors::intake::IntakeHandle;
 use crate::domain::{
     Delivery, Event, EventKind, LastReply, Message, MessageId, Recipient, Role, State, TenantId, Timestamp,
 };
@@ -27,6 +28,7 @@ const CANONICAL_PATH: &str = "/v1/emails";
 /// `POST /send-email`, `POST /v1/emails`.
 pub(crate) async fn send(
     state: web::Data<ApiState>,
+    intake: web::Data<IntakeHandle>,
     caller: Caller,
     request: HttpRequest,
     payload: web::Payload,
@@ -53,7 +55,7 @@ pub(crate) async fn send(
     let idempotency = ticket
         .as_ref()
         .map(|ticket| ticket.record(StatusCode::ACCEPTED, &bytes, now));
-    if let Some(earlier) = prepare::commit(&state, admitted, idempotency, now).await? {
+    if let Some(earlier) = prepare::commit(&state, &intake, admitted, idempotency, now).await? {
         return Ok(idempotency::replay(earlier));
     }
     Ok(answer::ready(StatusCode::ACCEPTED, bytes, Some(location)))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::problem::ApiError;
 use super::rendering::KnownTemplate;
 use super::state::ApiState;
+use crate::actors::intake::{IntakeHandle, Refusal};
 use crate::domain::{
     Class, MessageId, Problem, Recipient, Role, Stream, Submission, SubmittedContent, TenantId, Timestamp, Variables,
 };
@@ -35,6 +36,7 @@ pub(crate) async fn prepare(
 /// out to have been made before.
 pub(crate) async fn commit(
     state: &ApiState,
+    intake: &IntakeHandle,
     admitted: Vec<Admitted>,
     idempotency: Option<(IdempotencyKey, StoredResponse)>,
     now: Timestamp,
@@ -51,11 +53,12 @@ pub(crate) async fn commit(
         accept.deliveries.extend(one.deliveries);
         accept.events.extend(one.events);
     }
-    match state.queue.accept(accept).await {
+    match intake.accept(accept).await {
         Ok(Accepted::New) => Ok(None),
         Ok(Accepted::Replay(earlier)) => Ok(Some(earlier)),
         Ok(Accepted::KeyMismatch) => Err(ApiError::IdempotencyKeyMismatch),
-        Err(error) => Err(state.refuse(error)),
+        Err(Refusal::Overloaded) => Err(ApiError::Overloaded(state.settings.retry_after)),
+        Err(Refusal::Store(error)) => Err(state.refuse(error)),
     }
 }
 

@@ -20,6 +20,7 @@ use super::problem::ApiError;
 use super::rate::RateStanding;
 use super::state::ApiState;
 use super::{batch, domains, emails, health, templates};
+use crate::actors::intake::{IntakeHandle, IntakeParts};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -86,20 +87,28 @@ fn resource<const N: usize>(path: &str, allow: &'static str, routes: [Route; N])
 /// The application that each worker runs: state, layers, paths.
 pub fn app(
     state: Arc<ApiState>,
+    intake: IntakeHandle,
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
 > {
     App::new()
         .app_data(web::Data::from(state))
+        .app_data(web::Data::new(intake))
         .wrap(NormalizePath::trim())
         .wrap(from_fn(around))
         .configure(configure)
 }
 
 /// A server on these listeners, not yet polled.
-pub fn serve(listeners: Vec<TcpListener>, state: Arc<ApiState>, workers: usize) -> std::io::Result<Server> {
+pub fn serve(
+    listeners: Vec<TcpListener>,
+    state: Arc<ApiState>,
+    intake: IntakeParts,
+    workers: usize,
+) -> std::io::Result<Server> {
     let settings = state.settings.clone();
-    let mut server = HttpServer::new(move || app(Arc::clone(&state)))
+    // One intake for each worker, on its thread: an accept crosses no thread before it is in the hands of the queue.
+    let mut server = HttpServer::new(move || app(Arc::clone(&state), IntakeHandle::start(intake.clone())))
         .workers(workers.max(1))
         .client_request_timeout(settings.head_timeout)
         .max_connections(settings.connections_per_worker_max)

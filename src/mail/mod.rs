@@ -8,6 +8,7 @@
 //!                                     ▲ text (when there is only HTML)        return_path ──► MAIL FROM
 //! ```
 
+pub mod builtin;
 pub mod compose;
 pub mod dkim;
 pub mod encoding;
@@ -18,3 +19,4 @@ pub mod return_path;
 pub mod template_needs;
 pub mod template_scan;
 mod template_walk;
+pub mod text;

@@ -22,6 +22,8 @@ pub struct RetrySettings {
     pub greylist_wait_min: Duration,
     /// Wait after a connection that did not come up: no attempt was made.
     pub connection_wait: Duration,
+    /// Wait after "no more on this connection": another may be opened at once.
+    pub session_limit_wait: Duration,
     /// A wait that the provider named is cut to this.
     pub named_wait_max: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for RetrySettings {
             schedule: [seconds(&[20, 40, 80, 150, 300]), patient.clone(), patient],
             greylist_wait_min: Duration::from_secs(300),
             connection_wait: Duration::from_secs(60),
+            session_limit_wait: Duration::from_secs(1),
             named_wait_max: Duration::from_secs(24 * 3600),
         }
     }
@@ -65,20 +68,29 @@ impl RetrySettings {
             .or(schedule.last())
             .copied()
             .unwrap_or(Duration::from_secs(3600));
-        let mut nominal = if wait.counts {
-            scheduled
-        } else {
-            self.connection_wait.min(scheduled)
+        let nominal = match wait.reason {
+            BounceClass::SessionLimit => self.session_limit_wait.min(scheduled),
+            _ if wait.counts => scheduled,
+            _ => self.connection_wait.min(scheduled),
         };
-        if wait.reason == BounceClass::Greylisted {
-            nominal = nominal.max(self.greylist_wait_min);
-        }
-        let jittered = Seeded::new(seed).jitter(nominal, JITTER_PERCENT);
-        // A named wait is a promise of the other side: never come before it.
-        let named = wait.named.unwrap_or_default().min(self.named_wait_max);
-        let at = now.plus(jittered.max(named));
+        let mut chance = Seeded::new(seed);
+        let jittered = chance.jitter(nominal, JITTER_PERCENT);
+        // What the other side wants is a lower bound: jitter only adds to it.
+        let greylisted = if wait.reason == BounceClass::Greylisted {
+            self.greylist_wait_min
+        } else {
+            Duration::ZERO
+        };
+        let wanted = wait.named.unwrap_or_default().min(self.named_wait_max).max(greylisted);
+        let at = now.plus(jittered.max(later(wanted, &mut chance)));
         (at < expires_at).then_some(at)
     }
+}
+
+/// `wanted`, up to 20 % longer.
+fn later(wanted: Duration, chance: &mut Seeded) -> Duration {
+    let reach = u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX) / 100 * u64::from(JITTER_PERCENT);
+    wanted + Duration::from_millis(chance.below(reach + 1))
 }
 
 #[cfg(test)]
@@ -137,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn greylisting_waits_at_least_five_minutes_less_jitter_and_a_refused_connection_a_minute() {
+    fn greylisting_waits_at_least_five_minutes_and_a_refused_connection_about_one() {
         let greylisted = Wait {
             reason: BounceClass::Greylisted,
             ..wait(Class::Critical, 1)
         };
-        assert!((240..=360).contains(&seconds(greylisted, 3)));
+        assert!((300..=360).contains(&seconds(greylisted, 3)));
         let refused = Wait {
             counts: false,
             ..wait(Class::Transactional, 0)
@@ -156,12 +168,12 @@ mod tests {
             named: Some(Duration::from_secs(3_600)),
             ..wait(Class::Transactional, 1)
         };
-        assert_eq!(seconds(named, 3), 3_600);
+        assert!((3_600..=4_320).contains(&seconds(named, 3)), "kept, and spread");
         let absurd = Wait {
             named: Some(Duration::from_secs(u64::MAX / 1_000)),
             ..named
         };
-        assert_eq!(seconds(absurd, 3), 24 * 3_600);
+        assert!((24 * 3_600..=29 * 3_600).contains(&seconds(absurd, 3)));
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use super::retry::{RetrySettings, Wait};
 use super::seed::Seeded;
 use crate::domain::{
     Attempt, AttemptOutcome, BounceClass, Delivery, DnsFailure, EventKind, Failure, Fence, LastReply, Next,
-    OnAmbiguous, Settlement, State, SuppressionReason, Timestamp, Verdict, Why,
+    OnAmbiguous, Settlement, Stage, State, SuppressionReason, Timestamp, Verdict, Why,
 };
 
 /// Bytes of a reply's text that are kept.
@@ -164,6 +164,31 @@ pub fn unrecorded(delivery: &Delivery, fence: Fence, settings: &SettlementSettin
     change(delivery, fence, now, next)
 }
 
+/// A session panicked over it. With its INTENT recorded it is ambiguous, and counted as a panic besides; else it comes a
+/// little later again. The third panic puts it aside.
+#[must_use]
+pub fn panicked_after_intent(
+    delivery: &Delivery,
+    fence: Fence,
+    host: &str,
+    settings: &SettlementSettings,
+    now: Timestamp,
+    seed: u64,
+) -> Settlement {
+    let ambiguous = ambiguous(delivery, fence, host, None, settings, now, seed);
+    if delivery.panics + 1 < settings.panics_max {
+        return Settlement { panics: 1, ..ambiguous };
+    }
+    let aside = panicked(delivery, fence, settings, now);
+    let events = ambiguous.events.into_iter().take(1).chain(aside.events).collect();
+    Settlement {
+        attempts: 1,
+        ambiguous: 1,
+        events,
+        ..aside
+    }
+}
+
 /// A session panicked over it before its INTENT: a little later again; the third time it is put aside.
 #[must_use]
 pub fn panicked(delivery: &Delivery, fence: Fence, settings: &SettlementSettings, now: Timestamp) -> Settlement {
@@ -253,7 +278,7 @@ fn bounced(
     now: Timestamp,
 ) -> Settlement {
     Settlement {
-        attempts: 1,
+        attempts: u32::from(attempt.stage >= Stage::MailFrom),
         bounce: Some(class),
         suppress: suppress.then_some(SuppressionReason::HardBounce),
         events: vec![EventKind::Bounced {
@@ -325,7 +350,8 @@ fn given_up(delivery: &Delivery, attempt: &Attempt, settings: &SettlementSetting
         attempt.outcome,
         AttemptOutcome::Failed(Failure::Dns(DnsFailure::NoAddress | DnsFailure::CnameLoop))
     );
-    nowhere && now.since(delivery.created_at) > settings.no_address_max
+    // The first such failure never ends it: the mail may have been scheduled long ago.
+    nowhere && delivery.last_reply.is_some() && now.since(delivery.created_at) > settings.no_address_max
 }
 
 fn change(delivery: &Delivery, fence: Fence, at: Timestamp, next: Next) -> Settlement {
@@ -376,7 +402,7 @@ fn cut(mut text: String) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
-        Blame, Cause, Class, DeliveryId, Lane, LaneAction, MessageId, ProviderId, Reply, SourceId, Stage, TenantId,
+        Blame, Cause, Class, DeliveryId, Lane, LaneAction, MessageId, ProviderId, Reply, SourceId, TenantId,
     };
 
     const NOW: Timestamp = Timestamp(1_000_000);
@@ -622,7 +648,7 @@ mod tests {
             Next::Wait { .. }
         ));
         let later = Timestamp(25 * 3_600_000);
-        let settlement = settle(
+        let scheduled = settle(
             &delivery(Class::Transactional),
             &nowhere,
             verdict(),
@@ -630,6 +656,15 @@ mod tests {
             later,
             1,
         );
+        assert!(
+            matches!(scheduled.next, Next::Wait { .. }),
+            "the first failure is never the last"
+        );
+        let tried = Delivery {
+            last_reply: scheduled.reply,
+            ..delivery(Class::Transactional)
+        };
+        let settlement = settle(&tried, &nowhere, verdict(), &SettlementSettings::default(), later, 1);
         assert_eq!(
             (settlement.next, settlement.bounce),
             (Next::Final(State::Bounced), Some(BounceClass::BadDomain))

@@ -18,6 +18,7 @@ use super::{Answer, Mx, Resolver};
 use crate::clock::Clock;
 use crate::domain::{Destination, DnsFailure, Host, LaneLimits, ProviderId, TlsPolicy};
 use crate::policy::mx::{MxPlan, no_records, plan};
+use crate::policy::provider_map::ProviderMap;
 use crate::policy::seed::seed_of;
 
 /// Addresses kept of one host; an answer may hold a thousand.
@@ -68,6 +69,16 @@ pub trait Providers: Send + Sync + std::fmt::Debug {
     fn limits(&self, provider: &ProviderId) -> LaneLimits;
 }
 
+impl Providers for ProviderMap {
+    fn provider_of(&self, hosts: &[&str]) -> ProviderId {
+        Self::provider_of(self, hosts)
+    }
+
+    fn limits(&self, provider: &ProviderId) -> LaneLimits {
+        Self::limits(self, provider)
+    }
+}
+
 /// One thing to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -114,7 +125,13 @@ impl Destinations {
             slots: Arc::new(Semaphore::new(settings.lookups_max.clamp(1, Semaphore::MAX_PERMITS))),
         };
         Self {
-            asker: Asker { resolver, second, map, port: settings.port, tls: settings.tls },
+            asker: Asker {
+                resolver,
+                second,
+                map,
+                port: settings.port,
+                tls: settings.tls,
+            },
             routes: RouteTable::new(&routes),
             domains: Cache::new(limits.clone(), clock.clone()),
             hosts: Cache::new(limits, clock),

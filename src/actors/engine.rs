@@ -1,0 +1,101 @@
+//! The tree of actors of one engine: started together, drained together.
+//!
+//! Takes tools; gives an [`Engine`] to accept through and to stop. Root of the supervision: an actor that cannot be kept
+//! alive ends up in `Surroundings::escalate`, which the composition root binds to "stop the process".
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use super::intake::IntakeParts;
+use super::janitor::Janitor;
+use super::scheduler::{Scheduler, SchedulerMessage};
+use super::sender::Sender;
+use super::settler::{Outbox, Settler};
+use super::supervisor::{Handle, start};
+use super::tools::{Crew, Tools};
+
+/// A running engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    tools: Tools,
+    scheduler: Handle<Scheduler>,
+    outbox: Outbox,
+    accepting: Arc<AtomicUsize>,
+    _janitor: Handle<Janitor>,
+}
+
+impl Engine {
+    /// Starts all actors on the current thread; session tasks run where `tools.spawner` says.
+    #[must_use]
+    pub fn start(tools: &Tools) -> Self {
+        let mailbox = tools.settings.mailbox;
+        let surroundings = &tools.surroundings;
+        let outbox = Outbox::default();
+        let settler = {
+            let (tools, outbox) = (tools.clone(), outbox.clone());
+            start(surroundings.clone(), mailbox, move || {
+                Settler::new(tools.clone(), outbox.clone())
+            })
+        };
+        let mut senders = HashMap::new();
+        for source in tools.sources.iter() {
+            let (source, tools, settler, sessions) = (source.clone(), tools.clone(), settler.clone(), Arc::new(()));
+            let id = source.room.id.clone();
+            let sender = start(surroundings.clone(), mailbox, move || {
+                Sender::new(source.clone(), tools.clone(), settler.clone(), Arc::clone(&sessions))
+            });
+            senders.insert(id, sender);
+        }
+        let crew = Crew {
+            senders: Arc::new(senders),
+            settler: settler.clone(),
+        };
+        let scheduler = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || {
+                Scheduler::new(tools.clone(), crew.clone())
+            })
+        };
+        let janitor = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || {
+                Janitor::new(tools.clone(), settler.clone())
+            })
+        };
+        Self {
+            tools: tools.clone(),
+            scheduler,
+            outbox,
+            accepting: Arc::default(),
+            _janitor: janitor,
+        }
+    }
+
+    /// What intakes need; one is started in each API worker.
+    #[must_use]
+    pub fn intake(&self) -> IntakeParts {
+        IntakeParts {
+            queue: Arc::clone(&self.tools.queue),
+            surroundings: self.tools.surroundings.clone(),
+            in_flight_max: self.tools.settings.accepts_in_flight_max,
+            in_flight: Arc::clone(&self.accepting),
+            mailbox: self.tools.settings.mailbox,
+        }
+    }
+
+    /// Stops taking work, lets sessions finish what is past its dot, and stores what they report. Says whether all of that
+    /// was done within `grace`; what was not is recorded as open INTENTs and found at the next start.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        if self.scheduler.send(SchedulerMessage::Drain).await.is_err() {
+            tracing::warn!("the scheduler could not be told to drain");
+        }
+        let done = async {
+            while self.tools.live.total() > 0 || !self.outbox.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(grace, done).await.is_ok()
+    }
+}

@@ -1,0 +1,428 @@
+//! One for each Provider: owns what its lanes share and hands work to sessions that are up.
+//!
+//! Takes offers from the scheduler, questions and reports from sessions, signals from the settler; gives orders to open
+//! sessions, work to those that ask, credit to the scheduler, and what a shut lane holds back to the queue. Decides nothing:
+//! `policy::lane_room` does. Renews the leases of what waits in its rooms.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::scheduler::{Credit, Scheduler, SchedulerMessage};
+use super::sender::{OpenOrder, SenderMessage};
+use super::settler::SettlerMessage;
+use super::supervisor::{Handle, Part, PartContext};
+use super::tools::{Crew, Tools};
+use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict, Why};
+use crate::policy::classify::lane_action;
+use crate::policy::fairness::lane_credit;
+use crate::policy::lane_gate::{LaneGate, Live};
+use crate::policy::lane_room::{LaneRoom, Step};
+use crate::queue::{LeaseRef, Leased, Parking};
+
+/// What a session that asked for work gets.
+#[derive(Debug)]
+pub enum Work {
+    /// Deliver this.
+    Deliver(Box<Leased>),
+    /// Quit.
+    Close,
+}
+
+/// What an ISP actor can be told.
+#[derive(Debug)]
+pub enum IspMessage {
+    /// Work for the lane of this Source.
+    Offer(SourceId, Vec<(Leased, Arc<Destination>)>),
+    /// A session is up and asks for work.
+    Next(SourceId, Arc<str>, oneshot::Sender<Work>),
+    /// A session came up.
+    Opened(SourceId, Arc<str>),
+    /// A session did not come up; the last thing that was tried.
+    OpenFailed(SourceId, Arc<str>, Box<Attempt>),
+    /// A session could not begin the work it got.
+    PutBack(SourceId, Arc<str>, Box<Leased>),
+    /// A session ended.
+    Ended(SourceId),
+    /// The provider answered a message of this Source: its wish, and whether that was a delivery.
+    Signal(SourceId, LaneAction, bool),
+    /// Look again at the lane of this Source.
+    Pump(SourceId, Timestamp),
+    /// A shut lane may try again.
+    Reopen(SourceId),
+    /// Time passed.
+    Tick,
+    /// Give everything back and let sessions end.
+    Drain,
+}
+
+/// The actor of one Provider.
+#[derive(Debug)]
+pub struct Isp {
+    provider: ProviderId,
+    tools: Tools,
+    crew: Crew,
+    scheduler: Handle<Scheduler>,
+    lanes: HashMap<SourceId, LaneState>,
+    waiting: HashMap<u64, oneshot::Sender<Work>>,
+    tickets: u64,
+    ticks: u64,
+    unused_ticks: u64,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct LaneState {
+    lane: Lane,
+    room: LaneRoom<Leased>,
+    sites: HashMap<Arc<str>, Arc<Destination>>,
+    full_credit: usize,
+    pump_at: Option<Timestamp>,
+    shut_until: Option<Timestamp>,
+}
+
+/// Seconds without work after which the actor offers to stop.
+const UNUSED_TICKS_MAX: u64 = 300;
+/// Sites remembered for one lane; a lane with more forgets those it does not use.
+const SITES_MAX: usize = 1_000;
+const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Isp {
+    /// An actor with empty rooms.
+    #[must_use]
+    pub fn new(provider: ProviderId, tools: Tools, crew: Crew, scheduler: Handle<Scheduler>) -> Self {
+        Self {
+            provider,
+            tools,
+            crew,
+            scheduler,
+            lanes: HashMap::new(),
+            waiting: HashMap::new(),
+            tickets: 0,
+            ticks: 0,
+            unused_ticks: 0,
+            draining: false,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.tools.surroundings.clock.now()
+    }
+
+    fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
+        let now = self.now();
+        let settings = &self.tools.settings;
+        let provider = &self.provider;
+        self.lanes.entry(source.clone()).or_insert_with(|| LaneState {
+            lane: Lane {
+                source: source.clone(),
+                provider: provider.clone(),
+            },
+            room: LaneRoom::new(
+                LaneGate::new(destination.limits, settings.gate, now),
+                settings.session_idle_longest,
+            ),
+            sites: HashMap::new(),
+            full_credit: lane_credit(destination.limits.connections),
+            pump_at: None,
+            shut_until: None,
+        })
+    }
+
+    fn offer(&mut self, source: &SourceId, work: Vec<(Leased, Arc<Destination>)>) {
+        for (leased, destination) in work {
+            let state = self.lane(source, &destination);
+            if state.sites.len() >= SITES_MAX {
+                state.sites.clear();
+            }
+            state.room.offer(&destination.site, leased.delivery.class, leased);
+            state.sites.insert(Arc::clone(&destination.site), destination);
+        }
+    }
+
+    /// Asks the room what to do and does it.
+    fn pump(&mut self, source: &SourceId, context: &mut PartContext<'_, Self>) {
+        let now = self.now();
+        if self.draining {
+            return self.empty(source);
+        }
+        let Some(state) = self.lanes.get_mut(source) else {
+            return;
+        };
+        let live = self.tools.live.of(&state.lane);
+        let mut given = 0;
+        for step in state.room.steps(live, now) {
+            match step {
+                Step::Give { ticket, work } => {
+                    let class = work.delivery.class;
+                    let Some(session) = self.waiting.remove(&ticket) else {
+                        continue;
+                    };
+                    given += 1;
+                    // A session that died while it waited gives the work back by not taking it; its lease is not lost.
+                    if let Err(Work::Deliver(work)) = session.send(Work::Deliver(Box::new(work))) {
+                        given -= 1;
+                        if let Some(site) = site_of(&state.sites, &self.tools, &work) {
+                            state.room.put_back(&site, class, *work);
+                        }
+                    }
+                }
+                Step::Open { site } => open(state, &site, &self.tools, &self.crew, context),
+                Step::Close { ticket } => {
+                    if let Some(session) = self.waiting.remove(&ticket) {
+                        let _ = session.send(Work::Close);
+                    }
+                }
+                Step::HandBack { work } => {
+                    hand_back(&self.tools, &state.lane, work.iter().map(Leased::lease).collect())
+                }
+                Step::AskAgainAt(at) => {
+                    if state.pump_at.is_none_or(|known| known <= now || at < known) {
+                        state.pump_at = Some(at);
+                        context.after(at.since(now), IspMessage::Pump(source.clone(), at));
+                    }
+                }
+            }
+        }
+        if let Some(until) = state.room.shut_until(now) {
+            if state.shut_until != Some(until) {
+                state.shut_until = Some(until);
+                self.tools.surroundings.observer.lane_shut(&state.lane, until);
+                context.after(until.since(now), IspMessage::Reopen(source.clone()));
+            }
+            tell(
+                &self.scheduler,
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(0)),
+            );
+        } else if given > 0 && state.shut_until.is_none() {
+            tell(
+                &self.scheduler,
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Add(given)),
+            );
+        }
+    }
+
+    fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
+        let now = self.now();
+        let action = match self.tools.classifier.verdict(&self.provider, attempt) {
+            Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
+                lane_action(&cause)
+            }
+            Verdict::Delivered => LaneAction::None,
+        };
+        let Some(state) = self.lanes.get_mut(source) else {
+            return;
+        };
+        let up = self.tools.live.of(&state.lane).up;
+        state.room.open_failed(site, action, up, now);
+        if up > 0 {
+            return;
+        }
+        // Nothing else is up: one Delivery tells its sender why the others wait.
+        if let Some(leased) = state.room.take_one(site) {
+            let told = SettlerMessage::Attempted(
+                Box::new(Attempt {
+                    delivery: leased.delivery.id,
+                    fence: leased.fence,
+                    ..attempt.clone()
+                }),
+                Box::new(leased),
+                None,
+            );
+            if self.crew.settler.try_send(told).is_err() {
+                tracing::debug!("the settler's mailbox is full; a lease will end instead");
+            }
+            tell(
+                &self.scheduler,
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Add(1)),
+            );
+        }
+    }
+
+    /// While draining: everything goes back, everybody goes home.
+    fn empty(&mut self, source: &SourceId) {
+        let Some(state) = self.lanes.get_mut(source) else {
+            return;
+        };
+        let leases: Vec<LeaseRef> = state.room.drain().iter().map(Leased::lease).collect();
+        if !leases.is_empty() {
+            hand_back(&self.tools, &state.lane, leases);
+        }
+        for ticket in state.room.dismiss() {
+            if let Some(session) = self.waiting.remove(&ticket) {
+                let _ = session.send(Work::Close);
+            }
+        }
+    }
+
+    fn tick(&mut self, context: &mut PartContext<'_, Self>) {
+        self.ticks += 1;
+        let renew_every = (self.tools.settings.lease.as_secs() / 3).max(1);
+        if self.ticks.is_multiple_of(renew_every) {
+            self.renew();
+        }
+        let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+        sources.iter().for_each(|source| self.pump(source, context));
+        let unused = self.lanes.values().all(|state| {
+            state.room.is_unused() && state.shut_until.is_none() && self.tools.live.of(&state.lane) == Live::default()
+        });
+        self.unused_ticks = if unused { self.unused_ticks + 1 } else { 0 };
+        if self.unused_ticks == UNUSED_TICKS_MAX {
+            tell(&self.scheduler, SchedulerMessage::IspIdle(self.provider.clone()));
+        }
+        context.after(TICK, IspMessage::Tick);
+    }
+
+    fn renew(&self) {
+        let leases: Vec<LeaseRef> = self
+            .lanes
+            .values()
+            .flat_map(|state| state.room.work().map(Leased::lease))
+            .collect();
+        if leases.is_empty() {
+            return;
+        }
+        let tools = self.tools.clone();
+        actix::spawn(async move {
+            let until = tools.surroundings.clock.now().plus(tools.settings.lease);
+            // Lost ones are found out at their INTENT: its guard checks the fence.
+            if let Err(error) = tools.queue.renew(leases, until).await {
+                tools.surroundings.observer.store_error(&error);
+            }
+        });
+    }
+}
+
+fn site_of(sites: &HashMap<Arc<str>, Arc<Destination>>, tools: &Tools, work: &Leased) -> Option<Arc<str>> {
+    let destination = tools.destinations.cached(work.delivery.domain())?.ok()?;
+    sites
+        .contains_key(&destination.site)
+        .then(|| Arc::clone(&destination.site))
+}
+
+fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, context: &PartContext<'_, Isp>) {
+    let ordered = state.sites.get(site).cloned().zip(crew.senders.get(&state.lane.source));
+    let sent = ordered.map(|(destination, sender)| {
+        let order = OpenOrder {
+            lane: state.lane.clone(),
+            destination,
+            messages_max: state.room.messages_per_connection(),
+            isp: context.handle(),
+            live: tools.live.opening(&state.lane),
+        };
+        sender.try_send(SenderMessage::Open(Box::new(order)))
+    });
+    if sent.is_none_or(|sent| sent.is_err()) {
+        state
+            .room
+            .open_failed(site, LaneAction::None, 1, tools.surroundings.clock.now());
+    }
+}
+
+fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>) {
+    let (tools, lane) = (tools.clone(), lane.clone());
+    actix::spawn(async move {
+        let parkings = leases
+            .into_iter()
+            .map(|lease| Parking {
+                lease,
+                lane: lane.clone(),
+                why: Why::BreakerOpen,
+            })
+            .collect();
+        if let Err(error) = tools.queue.park(parkings).await {
+            tools.surroundings.observer.store_error(&error);
+        }
+    });
+}
+
+fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {
+    // A lost credit message delays: the scheduler looks at parked lanes again by itself, and the next one adds up.
+    if scheduler.try_send(message).is_err() {
+        tracing::warn!("the scheduler's mailbox is full");
+    }
+}
+
+impl Part for Isp {
+    type Message = IspMessage;
+    const KIND: &'static str = "isp";
+
+    fn started(&mut self, context: &mut PartContext<'_, Self>) {
+        tell(&self.scheduler, SchedulerMessage::IspStarted(self.provider.clone()));
+        context.after(TICK, IspMessage::Tick);
+    }
+
+    fn handle(&mut self, message: IspMessage, context: &mut PartContext<'_, Self>) {
+        fail::fail_point!("isp");
+        match message {
+            IspMessage::Offer(source, work) => {
+                self.offer(&source, work);
+                self.pump(&source, context);
+            }
+            IspMessage::Next(source, site, session) => {
+                self.tickets += 1;
+                let (ticket, now) = (self.tickets, self.now());
+                if let Some(state) = self.lanes.get_mut(&source).filter(|_| !self.draining) {
+                    self.waiting.insert(ticket, session);
+                    state.room.ask(&site, ticket, now);
+                    self.pump(&source, context);
+                }
+            }
+            IspMessage::Opened(source, site) => {
+                if let Some(state) = self.lanes.get_mut(&source) {
+                    state.room.opened(&site);
+                    if state.shut_until.take().is_some() {
+                        let free = state.full_credit.saturating_sub(state.room.queued());
+                        tell(
+                            &self.scheduler,
+                            SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
+                        );
+                    }
+                }
+            }
+            IspMessage::OpenFailed(source, site, attempt) => {
+                self.open_failed(&source, &site, &attempt);
+                self.pump(&source, context);
+            }
+            IspMessage::PutBack(source, site, leased) => {
+                if let Some(state) = self.lanes.get_mut(&source) {
+                    state.room.put_back(&site, leased.delivery.class, *leased);
+                }
+                self.pump(&source, context);
+            }
+            IspMessage::Ended(source) => self.pump(&source, context),
+            IspMessage::Signal(source, action, delivered) => {
+                let now = self.now();
+                if let Some(state) = self.lanes.get_mut(&source) {
+                    let up = self.tools.live.of(&state.lane).up;
+                    state.room.answered(action, delivered, up, now);
+                }
+                if action != LaneAction::None {
+                    self.pump(&source, context);
+                }
+            }
+            IspMessage::Pump(source, at) => {
+                if let Some(state) = self.lanes.get_mut(&source).filter(|state| state.pump_at == Some(at)) {
+                    state.pump_at = None;
+                    self.pump(&source, context);
+                }
+            }
+            IspMessage::Reopen(source) => {
+                // One Delivery is the canary; the lane gets its whole credit back when a session comes up.
+                if let Some(state) = self.lanes.get(&source) {
+                    tell(
+                        &self.scheduler,
+                        SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(1)),
+                    );
+                }
+            }
+            IspMessage::Tick => self.tick(context),
+            IspMessage::Drain => {
+                self.draining = true;
+                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+                sources.iter().for_each(|source| self.empty(source));
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One connection to one host: comes up, asks for work, delivers, quits.
+//!
+//! Takes an order; gives Attempts to the settler. A Delivery is bound to it only once EHLO succeeded. The INTENT is durable
+//! before the final dot leaves (`deliver` waits for the gate); what is reported is what happened, judged elsewhere. A panic
+//! in here ends this session alone: the Delivery in hand is reported as such, three times and it is put aside.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::isp::{IspMessage, Work};
+use super::sender::OpenOrder;
+use super::settler::{Settler, SettlerMessage, Withheld};
+use super::supervisor::{Handle, Part, SendError};
+use super::tools::{SourceSettings, Tools};
+use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
+use crate::policy::seed::seed_of;
+use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
+use crate::resolver::Target;
+use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcome};
+
+/// Times that a report is repeated when an actor panics over it.
+const REPORTS_MAX: usize = 3;
+
+/// Everything a session needs.
+#[derive(Debug)]
+pub struct SessionPlan {
+    /// What was ordered.
+    pub order: OpenOrder,
+    /// From where.
+    pub source: SourceSettings,
+    /// Seams and settings.
+    pub tools: Tools,
+    /// Where Attempts go.
+    pub settler: Handle<Settler>,
+    /// Counts the sessions of the Source.
+    pub counted: Arc<()>,
+}
+
+/// What the session holds, for the case that it panics.
+#[derive(Debug, Default)]
+struct InHand {
+    up: bool,
+    leased: Option<Leased>,
+    /// The host for which its INTENT was asked for.
+    intent: Option<String>,
+}
+
+/// Runs a session from connect to QUIT.
+pub async fn run(mut plan: SessionPlan) {
+    let lane = plan.order.lane.clone();
+    let observer = Arc::clone(&plan.tools.surroundings.observer);
+    observer.connection_opening(&lane);
+    let in_hand = Arc::new(Mutex::new(InHand::default()));
+    let outcome = AssertUnwindSafe(converse(&mut plan, &in_hand)).catch_unwind().await;
+    if outcome.is_err() {
+        observer.actor_panicked("session");
+        let held = std::mem::take(&mut *in_hand.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(leased) = held.leased {
+            tell(&plan.settler, || {
+                SettlerMessage::Panicked(Box::new(leased.clone()), held.intent.clone())
+            })
+            .await;
+        }
+        if !held.up {
+            open_failed(
+                &plan,
+                Stage::Prepare,
+                AttemptOutcome::Failed(Failure::Panicked),
+                String::new(),
+                None,
+            )
+            .await;
+        }
+    }
+    observer.connection_closed(&lane);
+    let SessionPlan { order, .. } = plan;
+    let OpenOrder { isp, live, .. } = order;
+    // Uncounted before the report, so that the lane sees the free place.
+    drop(live);
+    let _ = isp.try_send(IspMessage::Ended(lane.source));
+}
+
+async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
+    let Some((mut session, host, address)) = connect(plan).await else {
+        return;
+    };
+    plan.order.live.came_up();
+    in_hand.lock().unwrap_or_else(PoisonError::into_inner).up = true;
+    let source = plan.order.lane.source.clone();
+    let site = Arc::clone(&plan.order.destination.site);
+    if plan
+        .order
+        .isp
+        .send(IspMessage::Opened(source.clone(), Arc::clone(&site)))
+        .await
+        .is_err()
+    {
+        return session.quit().await;
+    }
+    for _ in 0..plan.order.messages_max {
+        let (reply, work) = oneshot::channel();
+        if plan
+            .order
+            .isp
+            .send(IspMessage::Next(source.clone(), Arc::clone(&site), reply))
+            .await
+            .is_err()
+        {
+            break;
+        }
+        let Ok(Work::Deliver(leased)) = work.await else { break };
+        if session.idle_check() {
+            let _ = plan
+                .order
+                .isp
+                .send(IspMessage::PutBack(source.clone(), Arc::clone(&site), leased))
+                .await;
+            return;
+        }
+        in_hand.lock().unwrap_or_else(PoisonError::into_inner).leased = Some((*leased).clone());
+        deliver(plan, &mut session, *leased, &host, address, in_hand).await;
+        *in_hand.lock().unwrap_or_else(PoisonError::into_inner) = InHand {
+            up: true,
+            ..InHand::default()
+        };
+        if !session.reusable() {
+            break;
+        }
+    }
+    session.quit().await;
+}
+
+/// Tries the addresses of the destination in order until one greets us.
+async fn connect(plan: &SessionPlan) -> Option<(Session, String, IpAddr)> {
+    let tools = &plan.tools;
+    let started = tools.surroundings.clock.now();
+    let seed = seed_of(&[started.0, u64::from(tools.live.total())]);
+    let most = tools.settings.addresses_per_attempt_max;
+    let targets = match tools.destinations.targets(&plan.order.destination, seed, most).await {
+        Ok(targets) => targets,
+        Err(failure) => {
+            open_failed(
+                plan,
+                Stage::Resolve,
+                AttemptOutcome::Failed(Failure::Dns(failure)),
+                String::new(),
+                None,
+            )
+            .await;
+            return None;
+        }
+    };
+    let mut last = None;
+    for Target { host, address } in targets {
+        match tools.dialer.open(&endpoint(plan, &host, address)).await {
+            Ok(session) => {
+                tools
+                    .surroundings
+                    .observer
+                    .connection_opened(tools.surroundings.clock.now().since(started));
+                return Some((session, host, address));
+            }
+            Err(OpenError { stage, outcome, .. }) => {
+                tools.surroundings.observer.connection_failed(&plan.order.lane, stage);
+                last = Some((stage, outcome, host, Some(address)));
+            }
+        }
+    }
+    let nowhere = (
+        Stage::Resolve,
+        AttemptOutcome::Failed(Failure::Dns(DnsFailure::NoAddress)),
+        String::new(),
+        None,
+    );
+    let (stage, outcome, host, address) = last.unwrap_or(nowhere);
+    open_failed(plan, stage, outcome, host, address).await;
+    None
+}
+
+fn endpoint(plan: &SessionPlan, host: &str, address: IpAddr) -> Endpoint {
+    let destination = &plan.order.destination;
+    Endpoint {
+        source: plan.source.ip.filter(|ip| ip.is_ipv4() == address.is_ipv4()),
+        ehlo: plan.source.ehlo.clone(),
+        host: host.to_owned(),
+        address: SocketAddr::new(address, destination.port),
+        tls: destination.tls,
+        auth: destination.auth.clone(),
+        allow_private: destination.allow_private,
+    }
+}
+
+async fn open_failed(plan: &SessionPlan, stage: Stage, outcome: AttemptOutcome, host: String, address: Option<IpAddr>) {
+    let now = plan.tools.surroundings.clock.now();
+    let attempt = Attempt {
+        delivery: DeliveryId {
+            message: MessageId(uuid::Uuid::nil()),
+            recipient: 0,
+        },
+        fence: Fence(0),
+        number: 0,
+        lane: Some(plan.order.lane.clone()),
+        host,
+        address,
+        tls: false,
+        started_at: now,
+        ended_at: now,
+        stage,
+        outcome,
+    };
+    let (source, site) = (&plan.order.lane.source, &plan.order.destination.site);
+    tell(&plan.order.isp, || {
+        IspMessage::OpenFailed(source.clone(), Arc::clone(site), Box::new(attempt.clone()))
+    })
+    .await;
+}
+
+/// One Delivery over a session that is up.
+async fn deliver(
+    plan: &SessionPlan,
+    session: &mut Session,
+    leased: Leased,
+    host: &str,
+    address: IpAddr,
+    in_hand: &Mutex<InHand>,
+) {
+    fail::fail_point!("session");
+    let tools = &plan.tools;
+    let clock = &tools.surroundings.clock;
+    let started_at = clock.now();
+    let attempt = |stage, outcome, ended_at: Timestamp, tls| Attempt {
+        delivery: leased.delivery.id,
+        fence: leased.fence,
+        number: leased.delivery.attempts + 1,
+        lane: Some(plan.order.lane.clone()),
+        host: host.to_owned(),
+        address: Some(address),
+        tls,
+        started_at,
+        ended_at,
+        stage,
+        outcome,
+    };
+    let tls = session.is_tls();
+    let crafted = match tools.crafter.craft(&leased.delivery).await {
+        Ok(crafted) => crafted,
+        Err(failure) => {
+            let attempt = attempt(Stage::Prepare, AttemptOutcome::Failed(failure), clock.now(), tls);
+            return report(plan, attempt, leased).await;
+        }
+    };
+    let refused = Mutex::new(None);
+    let gate = || {
+        in_hand.lock().unwrap_or_else(PoisonError::into_inner).intent = Some(host.to_owned());
+        gate(tools, &leased, &plan.order.lane, host, &refused)
+    };
+    let mail = Outgoing {
+        mail_from: &crafted.mail_from,
+        rcpt_to: &leased.delivery.address,
+        bytes: &crafted.bytes,
+    };
+    let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    let outcome = match transaction.outcome {
+        TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
+        TransactionOutcome::Refused(reply) => AttemptOutcome::Refused(reply),
+        TransactionOutcome::Failed(failure) => AttemptOutcome::Failed(failure),
+        TransactionOutcome::Withheld => {
+            let why = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return tell(&plan.settler, || {
+                SettlerMessage::Withheld(Box::new(leased.clone()), why)
+            })
+            .await;
+        }
+    };
+    let attempt = attempt(transaction.stage, outcome, clock.now(), tls);
+    report(plan, attempt, leased).await;
+}
+
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no.
+async fn gate(
+    tools: &Tools,
+    leased: &Leased,
+    lane: &crate::domain::Lane,
+    host: &str,
+    refused: &Mutex<Option<Withheld>>,
+) -> bool {
+    fail::fail_point!("before-intent", |_| false);
+    let intent = Intent {
+        lease: leased.lease(),
+        attempt: leased.delivery.attempts + 1,
+        lane: lane.clone(),
+        host: host.to_owned(),
+        at: tools.surroundings.clock.now(),
+    };
+    let withheld = match tools.queue.intent(intent).await {
+        Ok(IntentAnswer::Recorded) => return true,
+        Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
+        Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
+        Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,
+        Err(error) => {
+            tools.surroundings.observer.store_error(&error);
+            Withheld::Unrecorded
+        }
+    };
+    *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(withheld);
+    false
+}
+
+/// Renews the lease while `work` takes its time: a slow reader after the dot may take ten minutes.
+async fn renewing<T>(tools: &Tools, leased: &Leased, work: impl Future<Output = T>) -> T {
+    let third = (tools.settings.lease / 3).max(Duration::from_millis(10));
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(third) => {
+                let until = tools.surroundings.clock.now().plus(tools.settings.lease);
+                if let Err(error) = tools.queue.renew(vec![leased.lease()], until).await {
+                    tools.surroundings.observer.store_error(&error);
+                }
+            }
+        }
+    }
+}
+
+async fn report(plan: &SessionPlan, attempt: Attempt, leased: Leased) {
+    plan.tools
+        .surroundings
+        .observer
+        .attempted(&attempt, leased.delivery.class);
+    let signals = plan.order.isp.clone();
+    tell(&plan.settler, || {
+        SettlerMessage::Attempted(
+            Box::new(attempt.clone()),
+            Box::new(leased.clone()),
+            Some(signals.clone()),
+        )
+    })
+    .await;
+}
+
+/// Tells an actor something that must not get lost: again, when it panics over it.
+async fn tell<P: Part>(actor: &Handle<P>, message: impl Fn() -> P::Message) {
+    for _ in 0..REPORTS_MAX {
+        match actor.send(message()).await {
+            Ok(()) => return,
+            Err(SendError::Panicked | SendError::Full) => {}
+            Err(SendError::Gone) => return,
+        }
+    }
+}

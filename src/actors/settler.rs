@@ -1,0 +1,284 @@
+//! Turns Attempts into durable Settlements.
+//!
+//! Takes Attempts from sessions and what needs no attempt from the scheduler; gives batches to the queue, signals to lanes,
+//! and tells the observer what is durable. `policy::classify` judges, `policy::settlement` decides. What the queue could not
+//! store yet waits in the outbox, which outlives a restart; nothing is told before it is durable.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::isp::{Isp, IspMessage};
+use super::supervisor::{Handle, Part, PartContext};
+use super::tools::Tools;
+use crate::domain::{
+    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, LaneAction, ProviderId, Settlement, Stage, Verdict,
+};
+use crate::policy::classify::lane_action;
+use crate::policy::seed::seed_of;
+use crate::policy::settlement;
+use crate::queue::{Leased, QueueError, SettleAnswer};
+
+/// Why a dot was withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// The lease is somebody else's now.
+    Stale,
+    /// Its time ran out.
+    Expired,
+    /// The address is on the suppression list.
+    Suppressed,
+    /// The INTENT could not be recorded.
+    Unrecorded,
+}
+
+/// What a settler can be told.
+#[derive(Debug)]
+pub enum SettlerMessage {
+    /// An Attempt ended; signals go to this ISP actor.
+    Attempted(Box<Attempt>, Box<Leased>, Option<Handle<Isp>>),
+    /// There is no host for it.
+    Unresolved(Leased, DnsFailure),
+    /// Policy settled it without an attempt.
+    Settle(Settlement, Delivery),
+    /// The dot did not leave.
+    Withheld(Box<Leased>, Option<Withheld>),
+    /// A session panicked over it; with its INTENT recorded for this host, if one is given.
+    Panicked(Box<Leased>, Option<String>),
+    /// The queue answered for a batch.
+    Settled(Vec<Pending>, Result<Vec<SettleAnswer>, QueueError>),
+    /// Try again what the queue could not store.
+    Retry,
+}
+
+/// A Settlement that is not durable yet.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    settlement: Settlement,
+    delivery: Delivery,
+    lane: Option<Lane>,
+}
+
+/// Settlements that wait to be stored; shared with the factory, so that a restart finds them.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox(Arc<Mutex<VecDeque<Pending>>>);
+
+impl Outbox {
+    fn push(&self, pending: Pending) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(pending);
+    }
+
+    fn take(&self, most: usize) -> Vec<Pending> {
+        let mut outbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = outbox.len().min(most);
+        outbox.drain(..count).collect()
+    }
+
+    fn put_back(&self, batch: Vec<Pending>) {
+        let mut outbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for pending in batch.into_iter().rev() {
+            outbox.push_front(pending);
+        }
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The settler.
+#[derive(Debug)]
+pub struct Settler {
+    tools: Tools,
+    outbox: Outbox,
+    storing: bool,
+    failures: u32,
+}
+
+impl Settler {
+    /// A settler that goes on with what `outbox` holds.
+    #[must_use]
+    pub fn new(tools: Tools, outbox: Outbox) -> Self {
+        Self {
+            tools,
+            outbox,
+            storing: false,
+            failures: 0,
+        }
+    }
+
+    fn attempted(&self, attempt: &Attempt, leased: Leased, signals: Option<Handle<Isp>>) {
+        let nobody = ProviderId::from("none");
+        let provider = attempt.lane.as_ref().map_or(&nobody, |lane| &lane.provider);
+        let verdict = self.tools.classifier.verdict(provider, attempt);
+        if let (Some(isp), Some(lane)) = (signals, &attempt.lane) {
+            let (action, delivered) = match &verdict {
+                Verdict::Delivered => (LaneAction::None, true),
+                Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
+                    (lane_action(cause), false)
+                }
+            };
+            // A lost signal costs a little politeness, nothing else.
+            let _ = isp.try_send(IspMessage::Signal(lane.source.clone(), action, delivered));
+        }
+        let now = self.tools.surroundings.clock.now();
+        let seed = seed_of(&[
+            leased.delivery.id.message.0.as_u64_pair().1,
+            u64::from(leased.delivery.id.recipient),
+            u64::from(attempt.number),
+        ]);
+        let settlement = settlement::settle(
+            &leased.delivery,
+            attempt,
+            verdict,
+            &self.tools.settings.settlement,
+            now,
+            seed,
+        );
+        self.outbox.push(Pending {
+            settlement,
+            delivery: leased.delivery,
+            lane: attempt.lane.clone(),
+        });
+    }
+
+    fn unresolved(&self, leased: Leased, failure: DnsFailure) {
+        let now = self.tools.surroundings.clock.now();
+        let attempt = Attempt {
+            delivery: leased.delivery.id,
+            fence: leased.fence,
+            number: leased.delivery.attempts + 1,
+            lane: None,
+            host: String::new(),
+            address: None,
+            tls: false,
+            started_at: now,
+            ended_at: now,
+            stage: Stage::Resolve,
+            outcome: AttemptOutcome::Failed(Failure::Dns(failure)),
+        };
+        self.attempted(&attempt, leased, None);
+    }
+
+    fn withheld(&self, leased: Leased, why: Option<Withheld>) {
+        let now = self.tools.surroundings.clock.now();
+        let settings = &self.tools.settings.settlement;
+        let settlement = match why {
+            Some(Withheld::Stale) => return,
+            Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
+            Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
+            Some(Withheld::Unrecorded) | None => settlement::unrecorded(&leased.delivery, leased.fence, settings, now),
+        };
+        self.outbox.push(Pending {
+            settlement,
+            delivery: leased.delivery,
+            lane: None,
+        });
+    }
+
+    fn panicked(&self, leased: Leased, host: Option<&str>) {
+        let now = self.tools.surroundings.clock.now();
+        let settings = &self.tools.settings.settlement;
+        let settlement = match host {
+            Some(host) => {
+                settlement::panicked_after_intent(&leased.delivery, leased.fence, host, settings, now, leased.fence.0)
+            }
+            None => settlement::panicked(&leased.delivery, leased.fence, settings, now),
+        };
+        self.outbox.push(Pending {
+            settlement,
+            delivery: leased.delivery,
+            lane: None,
+        });
+    }
+
+    fn store(&mut self, context: &PartContext<'_, Self>) {
+        if self.storing {
+            return;
+        }
+        let batch = self.outbox.take(self.tools.settings.settle_batch_max);
+        if batch.is_empty() {
+            return;
+        }
+        self.storing = true;
+        let (queue, me, outbox) = (Arc::clone(&self.tools.queue), context.handle(), self.outbox.clone());
+        actix::spawn(async move {
+            let settlements = batch.iter().map(|pending| pending.settlement.clone()).collect();
+            let answer = queue.settle(settlements).await;
+            let kept = answer.is_err().then(|| batch.clone());
+            if me.send(SettlerMessage::Settled(batch, answer)).await.is_err()
+                && let Some(kept) = kept
+            {
+                outbox.put_back(kept);
+            }
+        });
+    }
+
+    fn settled(
+        &mut self,
+        batch: Vec<Pending>,
+        answer: Result<Vec<SettleAnswer>, QueueError>,
+        context: &mut PartContext<'_, Self>,
+    ) {
+        self.storing = false;
+        match answer {
+            Ok(answers) => {
+                self.failures = 0;
+                for (pending, answer) in batch.iter().zip(answers) {
+                    if answer == SettleAnswer::Settled {
+                        self.tools.surroundings.observer.settled(
+                            &pending.delivery,
+                            &pending.settlement,
+                            pending.lane.as_ref(),
+                        );
+                    }
+                }
+            }
+            Err(error) => {
+                self.tools.surroundings.observer.store_error(&error);
+                self.outbox.put_back(batch);
+                self.failures = self.failures.saturating_add(1);
+                let pause = Duration::from_millis(50)
+                    .saturating_mul(1 << self.failures.min(7))
+                    .min(Duration::from_secs(5));
+                context.after(pause, SettlerMessage::Retry);
+                self.storing = true;
+            }
+        }
+    }
+}
+
+impl Part for Settler {
+    type Message = SettlerMessage;
+    const KIND: &'static str = "settler";
+
+    fn started(&mut self, context: &mut PartContext<'_, Self>) {
+        self.store(context);
+    }
+
+    fn handle(&mut self, message: SettlerMessage, context: &mut PartContext<'_, Self>) {
+        fail::fail_point!("settler");
+        match message {
+            SettlerMessage::Attempted(attempt, leased, signals) => self.attempted(&attempt, *leased, signals),
+            SettlerMessage::Unresolved(leased, failure) => self.unresolved(leased, failure),
+            SettlerMessage::Settle(settlement, delivery) => self.outbox.push(Pending {
+                settlement,
+                delivery,
+                lane: None,
+            }),
+            SettlerMessage::Withheld(leased, why) => self.withheld(*leased, why),
+            SettlerMessage::Panicked(leased, host) => self.panicked(*leased, host.as_deref()),
+            SettlerMessage::Settled(batch, answer) => self.settled(batch, answer, context),
+            SettlerMessage::Retry => self.storing = false,
+        }
+        self.store(context);
+    }
+}

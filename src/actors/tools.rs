@@ -1,0 +1,191 @@
+//! What the actors of one engine share: seams, settings and the way to each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::crafter::Crafter;
+use super::sender::Sender;
+use super::settler::Settler;
+use super::spawner::Spawner;
+use super::supervisor::{Handle, Surroundings};
+use crate::domain::{Lane, SourceId};
+use crate::policy::classify::Classifier;
+use crate::policy::fairness::LookAhead;
+use crate::policy::lane_gate::{LaneGateSettings, Live};
+use crate::policy::routing::SourceRoom;
+use crate::policy::settlement::SettlementSettings;
+use crate::queue::Queue;
+use crate::resolver::Destinations;
+use crate::store::Store;
+use crate::transport::Dialer;
+
+/// Figures of the engine.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// How long a lease lasts unless renewed; it is renewed at a third.
+    pub lease: Duration,
+    /// How often the queue is asked for due work when nothing wakes the scheduler.
+    pub tick: Duration,
+    /// A session without work is closed after this.
+    pub session_idle_longest: Duration,
+    /// How much is taken from the queue ahead.
+    pub look_ahead: LookAhead,
+    /// How lanes yield.
+    pub gate: LaneGateSettings,
+    /// How attempts are settled.
+    pub settlement: SettlementSettings,
+    /// Addresses tried for one connection at most.
+    pub addresses_per_attempt_max: usize,
+    /// Connections of one Source at most.
+    pub connections_per_source_max: u32,
+    /// Providers in memory at most.
+    pub providers_max: usize,
+    /// Accepts on their way to the store at most; more are refused with 503.
+    pub accepts_in_flight_max: usize,
+    /// Messages whose deliveries are all final are deleted after this.
+    pub retention: Duration,
+    /// Room in the mailbox of each actor.
+    pub mailbox: usize,
+    /// Settlements in one commit at most.
+    pub settle_batch_max: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            tick: Duration::from_millis(200),
+            session_idle_longest: Duration::from_secs(10),
+            look_ahead: LookAhead::default(),
+            gate: LaneGateSettings::default(),
+            settlement: SettlementSettings::default(),
+            addresses_per_attempt_max: 5,
+            connections_per_source_max: 2_000,
+            providers_max: 10_000,
+            accepts_in_flight_max: 4_096,
+            retention: Duration::from_secs(30 * 24 * 3600),
+            mailbox: 8_192,
+            settle_batch_max: 500,
+        }
+    }
+}
+
+/// One Source as the engine uses it.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// What routing knows.
+    pub room: SourceRoom,
+    /// Local address to bind; none leaves it to the system.
+    pub ip: Option<std::net::IpAddr>,
+    /// Name for EHLO.
+    pub ehlo: String,
+}
+
+/// Seams and settings, shared by all actors of one engine.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The records.
+    pub store: Arc<dyn Store>,
+    /// Where mail for a domain goes.
+    pub destinations: Arc<Destinations>,
+    /// Opens sessions.
+    pub dialer: Arc<Dialer>,
+    /// Judges replies.
+    pub classifier: Arc<Classifier>,
+    /// Makes bytes.
+    pub crafter: Arc<Crafter>,
+    /// Where session tasks run.
+    pub spawner: Spawner,
+    /// Clock, observer, escalation.
+    pub surroundings: Surroundings,
+    /// Figures.
+    pub settings: Arc<EngineSettings>,
+    /// The Sources.
+    pub sources: Arc<Vec<SourceSettings>>,
+    /// Live connections by lane; outlives a restarted actor, so that its limits hold.
+    pub live: Arc<LiveConnections>,
+}
+
+/// The actors that lanes talk to.
+#[derive(Debug, Clone)]
+pub struct Crew {
+    /// One for each Source.
+    pub senders: Arc<HashMap<SourceId, Handle<Sender>>>,
+    /// Settles attempts.
+    pub settler: Handle<Settler>,
+}
+
+/// Counts connections by lane.
+#[derive(Debug, Default)]
+pub struct LiveConnections {
+    by_lane: DashMap<Lane, Arc<Counts>>,
+    total: Arc<AtomicU32>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    up: AtomicU32,
+    opening: AtomicU32,
+}
+
+impl LiveConnections {
+    /// Those of a lane.
+    #[must_use]
+    pub fn of(&self, lane: &Lane) -> Live {
+        self.by_lane.get(lane).map_or_else(Live::default, |counts| Live {
+            up: counts.up.load(Ordering::Relaxed),
+            opening: counts.opening.load(Ordering::Relaxed),
+        })
+    }
+
+    /// How many there are over all lanes.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more that is being opened, until the guard is dropped.
+    #[must_use]
+    pub fn opening(&self, lane: &Lane) -> LiveGuard {
+        let counts = Arc::clone(&*self.by_lane.entry(lane.clone()).or_default());
+        counts.opening.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        LiveGuard {
+            counts,
+            total: Arc::clone(&self.total),
+            up: false,
+        }
+    }
+}
+
+/// One live connection.
+#[derive(Debug)]
+pub struct LiveGuard {
+    counts: Arc<Counts>,
+    total: Arc<AtomicU32>,
+    up: bool,
+}
+
+impl LiveGuard {
+    /// It came up.
+    pub fn came_up(&mut self) {
+        if !std::mem::replace(&mut self.up, true) {
+            self.counts.opening.fetch_sub(1, Ordering::Relaxed);
+            self.counts.up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for LiveGuard {
+    fn drop(&mut self) {
+        let count = if self.up { &self.counts.up } else { &self.counts.opening };
+        count.fetch_sub(1, Ordering::Relaxed);
+        self.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}

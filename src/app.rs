@@ -1,0 +1,265 @@
+//! The composition root: the one file that knows everything.
+//!
+//! Takes [`Settings`]; gives a [`Running`] engine with its listeners, to be stopped. Opens the store, makes what a first
+//! start needs, binds sockets, starts actors and servers. Handles no signals: `cli::serve` does. Must run inside an actix
+//! System.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{HttpResponse, HttpServer, web};
+use anyhow::{Context, Result};
+
+use crate::actors::crafter::Crafter;
+use crate::actors::engine::Engine;
+use crate::actors::spawner::Spawner;
+use crate::actors::supervisor::Surroundings;
+use crate::actors::tools::Tools;
+use crate::api::{ApiParts, ApiState};
+use crate::bootstrap;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::control;
+use crate::mail::return_path::ReturnPathKey;
+use crate::observe::Observer;
+use crate::policy::classify::Classifier;
+use crate::policy::restart::RestartSettings;
+use crate::queue::Queue;
+use crate::resolver::{Destinations, Hickory, Resolver};
+use crate::store::{Embedded, Seal, Store};
+use crate::transport::Dialer;
+
+/// Name of the file that holds the key for secrets at rest.
+const SECRET_KEY_FILE: &str = "secret.key";
+/// Environment variable that may hold it instead.
+const SECRET_KEY_VARIABLE: &str = "POSTHASTE_SECRET_KEY";
+/// Name of the socket for commands beside a running engine.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The seams of an engine: real ones, or those of a test.
+#[derive(Debug, Clone)]
+pub struct Seams {
+    /// Work.
+    pub queue: Arc<dyn Queue>,
+    /// Records.
+    pub store: Arc<dyn Store>,
+    /// Name servers.
+    pub resolver: Arc<dyn Resolver>,
+    /// Name servers that confirm.
+    pub confirm: Option<Arc<dyn Resolver>>,
+    /// Time.
+    pub clock: Clock,
+    /// Key of return paths.
+    pub return_path_key: [u8; 32],
+}
+
+/// A running engine with its servers.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where metrics are scraped.
+    pub metrics: Option<SocketAddr>,
+    /// The API key that the first start made; shown once.
+    pub first_key: Option<String>,
+    /// Metrics of this engine.
+    pub observer: Arc<Observer>,
+    /// The actors.
+    pub engine: Engine,
+    state: Arc<ApiState>,
+    servers: Vec<ServerHandle>,
+    control: Option<PathBuf>,
+    grace: std::time::Duration,
+}
+
+/// Opens the data directory and starts everything on it.
+pub async fn start(settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
+    std::fs::create_dir_all(&settings.data)
+        .with_context(|| format!("data: cannot make {}", settings.data.display()))?;
+    let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
+    let return_path_key = seal.derive("return path");
+    let observer = Arc::new(Observer::new());
+    let store = Arc::new(Embedded::open(settings.store.clone(), seal)?);
+    let queue: Arc<dyn Queue> = Arc::clone(&store) as Arc<dyn Queue>;
+    let confirm = match settings.confirm.clone() {
+        Some(servers) => Some(Arc::new(Hickory::new(servers).context("dns.confirm_servers")?) as Arc<dyn Resolver>),
+        None => None,
+    };
+    let seams = Seams {
+        queue,
+        store,
+        resolver: Arc::new(Hickory::new(settings.resolver.clone()).context("dns.servers")?),
+        confirm,
+        clock: Clock::system(),
+        return_path_key,
+    };
+    let socket = settings.data.join(CONTROL_SOCKET);
+    start_on(settings, seams, observer, Some(&socket)).await
+}
+
+/// Starts everything on these seams. `control` is where the socket for commands goes, if anywhere.
+pub async fn start_on(
+    settings: Settings,
+    seams: Seams,
+    observer: Arc<Observer>,
+    control: Option<&Path>,
+) -> Result<Running> {
+    let now = seams.clock.now();
+    let tenant = bootstrap::tenant(&*seams.store, now).await?;
+    let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
+    bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
+    let api_listener = TcpListener::bind(settings.api_listen)
+        .with_context(|| format!("api.listen: cannot bind {}", settings.api_listen))?;
+    let api = api_listener.local_addr()?;
+    let tools = tools(&settings, &seams, &observer)?;
+    let engine = Engine::start(&tools);
+    let state = Arc::new(ApiState::new(ApiParts {
+        queue: Arc::clone(&seams.queue),
+        store: Arc::clone(&seams.store),
+        resolver: Arc::clone(&seams.resolver),
+        clock: seams.clock.clone(),
+        settings: settings.api.clone(),
+        admission: settings.admission.clone(),
+        make_dkim_keys: bootstrap::make_dkim_keys,
+    }));
+    let workers = if settings.api_workers == 0 {
+        (cores() / 2).max(1)
+    } else {
+        settings.api_workers
+    };
+    let server = crate::api::server::serve(vec![api_listener], Arc::clone(&state), engine.intake(), workers)?;
+    let mut servers = vec![server.handle()];
+    actix::spawn(server);
+    let mut metrics = None;
+    if let Some(listen) = settings.metrics_listen {
+        let listener = TcpListener::bind(listen).with_context(|| format!("metrics.listen: cannot bind {listen}"))?;
+        metrics = Some(listener.local_addr()?);
+        servers.push(serve_metrics(listener, Arc::clone(&observer))?);
+    }
+    if let Some(path) = control {
+        servers.push(control::serve(
+            path,
+            Arc::clone(&seams.store),
+            seams.clock.clone(),
+            tenant,
+            Arc::clone(&state),
+        )?);
+    }
+    let control = control.map(Path::to_owned);
+    Ok(Running {
+        api,
+        metrics,
+        first_key,
+        observer,
+        engine,
+        state,
+        servers,
+        control,
+        grace: settings.shutdown_grace,
+    })
+}
+
+impl Running {
+    /// Refuses new mail, lets sessions finish, stops. Says whether everything ended within the grace.
+    pub async fn stop(self) -> bool {
+        self.state.drain();
+        let clean = self.engine.drain(self.grace).await;
+        for server in &self.servers {
+            server.stop(true).await;
+        }
+        if let Some(path) = &self.control {
+            let _ = std::fs::remove_file(path);
+        }
+        clean
+    }
+}
+
+fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result<Tools> {
+    let clock = seams.clock.clone();
+    let hostname = hostname(&settings.hostname);
+    let mut sources = settings.sources.clone();
+    for source in sources.iter_mut().filter(|source| source.ehlo.is_empty()) {
+        source.ehlo.clone_from(&hostname);
+    }
+    let destinations = Destinations::new(
+        Arc::clone(&seams.resolver),
+        seams.confirm.clone(),
+        settings.routes.clone(),
+        Arc::new(settings.providers.clone()),
+        settings.destinations.clone(),
+        clock.clone(),
+    );
+    let return_path_key = ReturnPathKey::new(&seams.return_path_key);
+    Ok(Tools {
+        queue: Arc::clone(&seams.queue),
+        store: Arc::clone(&seams.store),
+        destinations: Arc::new(destinations),
+        dialer: Arc::new(Dialer::new(settings.dialer.clone(), clock.clone())?),
+        classifier: Arc::new(Classifier::built_in()),
+        crafter: Arc::new(Crafter::new(
+            Arc::clone(&seams.store),
+            clock.clone(),
+            return_path_key,
+            hostname,
+        )),
+        spawner: Spawner::over(
+            (0..settings.session_threads)
+                .map(|_| actix::Arbiter::new().handle())
+                .collect(),
+        ),
+        surroundings: Surroundings {
+            clock,
+            observer: Arc::clone(observer),
+            restarts: RestartSettings::default(),
+            escalate: Arc::new(|kind| {
+                tracing::error!(kind, "an actor cannot be kept alive; stopping, the queue is durable");
+                std::process::abort();
+            }),
+        },
+        settings: Arc::new(settings.engine.clone()),
+        sources: Arc::new(sources),
+        live: Arc::default(),
+    })
+}
+
+fn serve_metrics(listener: TcpListener, observer: Arc<Observer>) -> Result<ServerHandle> {
+    let server = HttpServer::new(move || {
+        let observer = Arc::clone(&observer);
+        let render = move || {
+            let text = observer.render();
+            async move {
+                HttpResponse::Ok()
+                    .content_type("text/plain; version=0.0.4; charset=utf-8")
+                    .body(text)
+            }
+        };
+        actix_web::App::new().route("/metrics", web::get().to(render))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The configured name, else the machine's, else an address literal is all we have.
+fn hostname(configured: &str) -> String {
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    let found = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let found = found.trim();
+    if found.is_empty() {
+        "localhost".to_owned()
+    } else {
+        found.to_owned()
+    }
+}

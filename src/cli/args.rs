@@ -1,0 +1,101 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{check_config, keys, output, serve, why};
+
+/// Posthaste: a self-hosted email API platform and delivery engine.
+///
+/// Without a command it serves: the API on 127.0.0.1:8080, metrics on 127.0.0.1:9464, everything kept in ./data.
+#[derive(Debug, Parser)]
+#[command(
+    name = "posthaste",
+    version,
+    after_help = "First time here? `posthaste demo` shows it all on this machine in two minutes and leaves nothing behind."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The config file. The one in the project's root is the manual: every key with its default.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the engine (the default): accept mail over HTTP, deliver it, report.
+    ///
+    /// The first start makes a tenant and prints its API key, once. SIGTERM stops gently: no new mail, sessions past the
+    /// final dot may finish. A second SIGTERM stops at once.
+    Serve,
+    /// Show the engine against five simulated providers: 10,000 mails, a table, a balance.
+    ///
+    /// Everything is on loopback and in a temporary folder. Retry times are shortened by the demo's config. What was
+    /// received is counted by the receivers. Exit code 1 when accepted, final states and received do not agree.
+    Demo(DemoArgs),
+    /// Check a config file and say what is wrong with it, and where.
+    CheckConfig,
+    /// List, make or revoke API keys of a running engine.
+    Keys {
+        /// What to do with keys.
+        #[command(subcommand)]
+        action: KeyAction,
+    },
+    /// Say why a message has not gone out yet, or what became of it.
+    Why {
+        /// The id that the API gave: 202's `id`.
+        id: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// How many mails to send.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub messages: u64,
+    /// Print one JSON object as the last line of standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyAction {
+    /// Show all keys: id, name, last four characters.
+    List,
+    /// Make a key and show it, once.
+    Create {
+        /// What it is for.
+        name: String,
+    },
+    /// Make a key useless, at once.
+    Revoke {
+        /// Its id, as `list` shows it.
+        id: String,
+    },
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(cli.config),
+        Command::Demo(_) => unreachable!(),
+        Command::CheckConfig => check_config::run(cli.config),
+        Command::Keys { action } => keys::run(cli.config, &action),
+        Command::Why { id, json } => why::run(cli.config, &id, json),
+    };
+    outcome.unwrap_or_else(|error| {
+        output::note(&format!("posthaste: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,41 @@
+//! Talks to the engine that runs on the same data directory, through its socket.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::serve;
+use crate::app::CONTROL_SOCKET;
+
+/// One call to the running engine; gives its JSON.
+pub(super) fn call(config: Option<PathBuf>, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    let (settings, _) = serve::settings(config)?;
+    let socket = settings.data.join(CONTROL_SOCKET);
+    if !socket.exists() {
+        bail!(
+            "no engine runs on {}: there is no {}. Start it with `posthaste serve`.",
+            settings.data.display(),
+            socket.display()
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().unix_socket(socket.clone()).build()?;
+        let method = method.parse::<reqwest::Method>()?;
+        let mut request = client.request(method, format!("http://engine{path}"));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("the engine does not answer on {}", socket.display()))?;
+        let failed = !response.status().is_success();
+        let answer: Value = response.json().await.context("the engine's answer is not JSON")?;
+        if failed {
+            bail!("{}", answer["error"].as_str().unwrap_or("the engine refused"));
+        }
+        Ok(answer)
+    })
+}

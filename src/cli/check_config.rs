@@ -1,0 +1,21 @@
+//! `posthaste check-config`: reads the file as `serve` would, and starts nothing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::{output, serve};
+
+pub(super) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
+    let (settings, from) = serve::settings(config)?;
+    output::say(&format!(
+        "{from}: good. Data in {}, API on {}, {} source(s), {} route(s), {} declared domain(s).",
+        settings.data.display(),
+        settings.api_listen,
+        settings.sources.len(),
+        settings.routes.len(),
+        settings.domains.len(),
+    ));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,19 @@
+//! Log lines: text or JSON, on standard error.
+
+use anyhow::{Context, Result};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Sets up logging for the process. Only commands call this; libraries and tests do not.
+pub(super) fn init(format: LogFormat, level: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(level).with_context(|| format!("log.level: {level:?} is no filter"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let done = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    done.map_err(|error| anyhow::anyhow!("logging: {error}"))
+}

@@ -1,0 +1,15 @@
+//! The commands: `serve`, `demo`, `check-config`, `keys`, `why`.
+//!
+//! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
+
+mod args;
+mod beside;
+mod check_config;
+//mod demo;
+mod keys;
+mod logging;
+mod output;
+mod serve;
+mod why;
+
+pub use args::{Cli, Command, run};

@@ -1,0 +1,16 @@
+//! What an operator may set: the file as written, and the settings as used.
+//!
+//! Takes YAML; gives [`Settings`], or what is wrong with which key on which line. `config.yaml` in the root is the manual:
+//! a test holds it to be equal to the defaults. Unknown keys are errors. Never opens a socket or the store.
+
+mod raw;
+mod settings;
+mod time;
+mod words;
+
+pub use raw::Raw;
+pub use settings::{ConfigError, DeclaredDomain, Settings};
+pub use words::LogFormat;
+
+/// The manual, which is also the defaults.
+pub const MANUAL: &str = include_str!("../../config.yaml");
