@@ -14,7 +14,10 @@ impl Behaviour {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "plain" => Self::default(),
+            "plain" => Self {
+                name: "plain".to_owned(),
+                ..Self::default()
+            },
             "google" => Self::google_like(),
             "outlook" => Self::outlook_like(),
             "yahoo" => Self::yahoo_like(),
@@ -209,7 +212,7 @@ mod tests {
     fn every_profile_can_be_named_and_written_down() {
         for name in PROFILES {
             let behaviour = Behaviour::named(name).unwrap();
-            assert!(name == "plain" || behaviour.name == name, "{name}");
+            assert_eq!(behaviour.name, name);
             let written = serde_json::to_string(&behaviour).unwrap();
             assert_eq!(
                 serde_json::from_str::<Behaviour>(&written).unwrap(),

@@ -88,12 +88,17 @@ impl Ledger {
         matches!(self.inner.keep, Keep::Everything { .. })
     }
 
-    /// Enters copies of one message: durably first, when there is a journal.
-    pub(crate) async fn record(&self, copies: Vec<Received>, content_hash: u64) -> io::Result<()> {
-        if let Some(journal) = &self.inner.journal {
-            let lines = copies.iter().map(|copy| JournalLine::of(copy, content_hash)).collect();
-            Journal::append(journal, lines).await?;
-        }
+    /// Puts copies of one message on stable storage, when there is a journal.
+    pub(crate) async fn make_durable(&self, copies: &[Received], content_hash: u64) -> io::Result<()> {
+        let Some(journal) = &self.inner.journal else {
+            return Ok(());
+        };
+        let lines = copies.iter().map(|copy| JournalLine::of(copy, content_hash)).collect();
+        Journal::append(journal, lines).await
+    }
+
+    /// Counts copies of one message, after [`Ledger::make_durable`].
+    pub(crate) fn enter(&self, copies: Vec<Received>, content_hash: u64) {
         {
             let mut state = self.state();
             for copy in copies {
@@ -102,7 +107,6 @@ impl Ledger {
             }
         }
         self.inner.changed.notify_waiters();
-        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -86,13 +86,14 @@ impl Session {
             .map_or(refusal.is_none(), |acts| keeps(acts, refusal.is_none()));
         if kept {
             let copies = self.copies(envelope, content, size, message_id.as_deref());
-            let count = copies.len() as u64;
-            // Counted first: whoever waits for the ledger may look at the counters next.
-            add(&shared.counts.messages_accepted, 1);
-            add(&shared.counts.accepted, count);
-            self.recorder.with(|transcript| transcript.messages_accepted += 1);
             let hash = if message_id.is_none() { content_hash(content) } else { 0 };
-            if shared.ledger.record(copies, hash).await.is_err() {
+            if shared.ledger.make_durable(&copies, hash).await.is_ok() {
+                // Counted before the ledger tells who waits for it, for they may look at the counters next.
+                add(&shared.counts.messages_accepted, 1);
+                add(&shared.counts.accepted, copies.len() as u64);
+                self.recorder.with(|transcript| transcript.messages_accepted += 1);
+                shared.ledger.enter(copies, hash);
+            } else {
                 refusal = Some(Refusal::storage());
             }
         }

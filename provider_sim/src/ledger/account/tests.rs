@@ -16,6 +16,14 @@ fn copy(recipient: &str, message_id: Option<&str>) -> Received {
     }
 }
 
+impl Ledger {
+    async fn record(&self, copies: Vec<Received>, content_hash: u64) -> io::Result<()> {
+        self.make_durable(&copies, content_hash).await?;
+        self.enter(copies, content_hash);
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_second_copy_of_the_same_message_for_the_same_recipient_is_a_duplicate() {
     let ledger = Ledger::default();
