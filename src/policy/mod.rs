@@ -5,6 +5,5 @@
 
 pub mod admission;
 pub mod api_key;
-pub mod header_rules;
 pub mod mx;
 pub mod seed;

@@ -1,2 +1,3 @@
 //! The integration tests: one binary, a module per behaviour.
+mod api;
 mod contract;

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::address::{AddressError, parse_address, parse_mailbox};
 use super::variables::read_variables;
-use super::walk::{At, Fields, Reader, shown};
+use super::walk::{At, Fields, Reader, is_forbidden, shown};
 use crate::domain::{Mailbox, Recipient, Role};
-use crate::policy::header_rules::is_forbidden;
 
 /// Longest display name given as a field of its own.
 const NAME_BYTES_MAX: usize = 255;
