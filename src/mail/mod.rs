@@ -15,3 +15,6 @@ pub mod headers;
 pub mod parameters;
 pub mod render;
 pub mod return_path;
+pub mod template_needs;
+pub mod template_scan;
+mod template_walk;
