@@ -184,6 +184,11 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether a field is there and not `null`, without taking it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Notes the fields that were not taken.
     pub(crate) fn finish(self, at: &At<'_>, reader: &mut Reader<'_>) {
         for name in self.map.keys() {

@@ -70,6 +70,10 @@ async fn people_must_be_addresses() {
             &[("/to", "invalid_email")],
         ),
         (json!({"to": "a@[127.0.0.1]"}), &[("/to", "invalid_email")]),
+        (
+            json!({"to": [{"email": "a@example.com", "variables": {"a": 1}}]}),
+            &[("/to/0/variables", "conflict")],
+        ),
         (json!({"cc": "x@y"}), &[("/cc", "invalid_email")]),
         (json!({"bcc": [{"email": 5}]}), &[("/bcc/0/email", "invalid_type")]),
         (

@@ -1,5 +1,6 @@
 //! What the API is tested on: one tenant with a key and a verified domain, time that stands where it was put.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::Method;
@@ -82,6 +83,7 @@ impl Bed {
             memory: Arc::clone(&memory),
             fault: Mutex::new(None),
             gate: Mutex::new(None),
+            panics: AtomicBool::new(false),
         });
         let resolver = Fixed::new();
         let state = Arc::new(ApiState::new(ApiParts {
@@ -210,6 +212,7 @@ pub(crate) struct Faulty {
     memory: Arc<Memory>,
     fault: Mutex<Option<QueueError>>,
     gate: Mutex<Option<Arc<Notify>>>,
+    panics: AtomicBool,
 }
 
 impl Faulty {
@@ -218,7 +221,12 @@ impl Faulty {
         *self.fault.lock().expect("lock") = fault;
     }
 
-    /// Every accept waits for this first.
+    /// Every accept panics from now on.
+    pub(crate) fn panic(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// The next accept waits for this first.
     pub(crate) fn wait_for(&self, gate: Arc<Notify>) {
         *self.gate.lock().expect("lock") = Some(gate);
     }
@@ -227,6 +235,7 @@ impl Faulty {
 #[async_trait]
 impl Queue for Faulty {
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError> {
+        assert!(!self.panics.load(Ordering::Relaxed), "as the test asked for");
         let gate = self.gate.lock().expect("lock").take();
         if let Some(gate) = gate {
             gate.notified().await;

@@ -46,7 +46,7 @@ async fn everything_that_a_mail_may_have_arrives_in_the_store() {
     let bed = Bed::new().await;
     let body = json!({
         "from": {"email": "No-Reply@ACME.com", "name": "Acme, Inc."},
-        "to": ["\"Doe, Jane\" <jane@exämple.com>", {"email": "joe@example.com", "name": "Joe", "variables": {"a": 1}}],
+        "to": ["\"Doe, Jane\" <jane@exämple.com>", {"email": "joe@example.com", "name": "Joe"}],
         "cc": "c@example.com", "bcc": ["b@example.com"], "reply_to": "help@acme.com",
         "subject": "Grüße", "html": "<p>Hi</p>", "text": "Hi",
         "headers": {"X-Entity-Ref-ID": "42"},

@@ -17,8 +17,18 @@ fn with_server<T: Send + 'static>(
     settings: ApiSettings,
     client: impl FnOnce(SocketAddr, String) -> T + Send + 'static,
 ) -> (T, u64) {
+    with_prepared_server(settings, |_| {}, client)
+}
+
+/// The same, with something done to the bed first.
+fn with_prepared_server<T: Send + 'static>(
+    settings: ApiSettings,
+    prepare: impl FnOnce(&Bed),
+    client: impl FnOnce(SocketAddr, String) -> T + Send + 'static,
+) -> (T, u64) {
     actix_web::rt::System::new().block_on(async move {
         let bed = Bed::with(settings).await;
+        prepare(&bed);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let running = server::serve(vec![listener], Arc::clone(&bed.state), 1).expect("a server");
@@ -40,6 +50,16 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A mail as a whole request.
+fn request(key: &str, connection: &str) -> String {
+    let body = mail().to_string();
+    format!(
+        "POST /send-email HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: {connection}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 /// Everything until the server closes the connection.
 fn read_all(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
@@ -52,15 +72,8 @@ fn read_all(mut stream: TcpStream) -> String {
 fn mail_comes_in_over_the_wire_and_the_connection_is_kept() {
     let (answers, accepted) = with_server(ApiSettings::default(), |address, key| {
         let mut stream = connect(address);
-        let body = mail().to_string();
         for close in ["keep-alive", "close"] {
-            let head = format!(
-                "POST /send-email HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: {close}\r\n\
-                 content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).expect("sent");
-            stream.write_all(body.as_bytes()).expect("sent");
+            stream.write_all(request(&key, close).as_bytes()).expect("sent");
         }
         read_all(stream)
     });
@@ -141,5 +154,26 @@ fn slow_heads_and_slow_bodies_are_given_up() {
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer:?}");
     }
     assert!(answers[1].contains("request_timeout"), "{answers:?}");
+    assert_eq!(accepted, 0);
+}
+
+#[test]
+fn a_panic_costs_one_call_its_answer_and_nothing_else() {
+    let (answers, accepted) = with_prepared_server(
+        ApiSettings::default(),
+        |bed| bed.queue.panic(),
+        |address, key| {
+            let mut first = connect(address);
+            first.write_all(request(&key, "close").as_bytes()).expect("sent");
+            let mut second = connect(address);
+            let healthy = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            second.write_all(healthy.as_bytes()).expect("sent");
+            [read_all(first), read_all(second)]
+        },
+    );
+    assert!(answers[0].starts_with("HTTP/1.1 500"), "{answers:?}");
+    assert!(answers[0].contains("internal_error"), "{answers:?}");
+    assert!(!answers[0].contains("as the test asked"), "{answers:?}");
+    assert!(answers[1].starts_with("HTTP/1.1 200"), "{answers:?}");
     assert_eq!(accepted, 0);
 }
