@@ -28,4 +28,4 @@ mod templates;
 
 pub use problem::ApiError;
 pub use settings::{ApiSettings, Limits};
-pub use state::{ApiParts, ApiState, MakeDkimKeys};
+pub use state::{ApiParts, ApiState};

@@ -18,14 +18,11 @@ use super::rate::Bucket;
 use super::rendering::KnownTemplate;
 use super::settings::ApiSettings;
 use crate::clock::Clock;
-use crate::domain::{DkimKey, DomainStatus, TenantId, Timestamp};
+use crate::domain::{DomainStatus, TenantId, Timestamp};
 use crate::policy::admission::AdmissionSettings;
 use crate::queue::{IdempotencyKey, Queue};
 use crate::resolver::Resolver;
 use crate::store::{Store, StoreError};
-
-/// Makes the DKIM keys of a new domain. Slow (RSA): called on a thread for such work. `Err` says what failed, for the log.
-pub type MakeDkimKeys = fn(name: &str, now: Timestamp) -> Result<Vec<DkimKey>, String>;
 
 /// What the composition root hands in.
 #[derive(Debug)]
@@ -42,8 +39,6 @@ pub struct ApiParts {
     pub settings: ApiSettings,
     /// Settings of admission.
     pub admission: AdmissionSettings,
-    /// Makes DKIM keys.
-    pub make_dkim_keys: MakeDkimKeys,
 }
 
 /// What all handlers share. One for all workers.
@@ -55,7 +50,6 @@ pub struct ApiState {
     pub(crate) clock: Clock,
     pub(crate) settings: ApiSettings,
     pub(crate) admission: AdmissionSettings,
-    pub(crate) make_dkim_keys: MakeDkimKeys,
     pub(crate) budget: Arc<Budget>,
     pub(crate) keys: Cache<[u8; 32], TenantId>,
     pub(crate) buckets: DashMap<[u8; 32], Bucket>,
@@ -84,7 +78,6 @@ impl ApiState {
             clock: parts.clock,
             settings: parts.settings,
             admission: parts.admission,
-            make_dkim_keys: parts.make_dkim_keys,
         }
     }
 

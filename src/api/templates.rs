@@ -37,14 +37,14 @@ pub(crate) async fn create(
         text: draft.text,
         created_at: now,
     };
-    KnownTemplate::stored(&template).map_err(ApiError::Invalid)?;
+    let known = KnownTemplate::stored(&template).map_err(ApiError::Invalid)?;
     let stored = state.store.put_template(template).await;
     let stored = stored.map_err(|error| state.refuse(error))?;
     for reference in [stored.alias.clone(), stored.id.to_string()] {
         state.templates.forget(&(caller.tenant, reference, None));
     }
     let location = format!("/v1/templates/{}", stored.id);
-    let bytes = answer::to_bytes(&view(&stored))?;
+    let bytes = answer::to_bytes(&view(&stored, &known))?;
     Ok(answer::ready(StatusCode::CREATED, bytes, Some(location)))
 }
 
@@ -74,7 +74,9 @@ pub(crate) async fn get(
     let template = state.store.template(caller.tenant, &reference, None).await;
     let template = template.map_err(|error| state.refuse(error))?;
     let template = template.ok_or(ApiError::NotFound)?;
-    answer::json(StatusCode::OK, &view(&template))
+    let known = KnownTemplate::stored(&template)
+        .map_err(|_| ApiError::Internal(format!("template {} no longer compiles", template.id)))?;
+    answer::json(StatusCode::OK, &view(&template, &known))
 }
 
 fn summary(template: &Template) -> Value {
@@ -87,10 +89,11 @@ fn summary(template: &Template) -> Value {
     })
 }
 
-fn view(template: &Template) -> Value {
+fn view(template: &Template, known: &KnownTemplate) -> Value {
     let mut view = summary(template);
     view["subject"] = json!(template.subject);
     view["html"] = json!(template.html);
     view["text"] = json!(template.text);
+    view["variables"] = json!(known.variables());
     view
 }

@@ -1,4 +1,5 @@
 //! The integration tests: one binary, a module per behaviour.
+mod api;
 mod contract;
 
 mod dns;

@@ -9,8 +9,8 @@ use std::fmt;
 use idna::AsciiDenyList;
 use lettre::Address;
 
+use super::walk::is_forbidden;
 use crate::domain::Mailbox;
-use crate::policy::header_rules::is_forbidden;
 
 /// Longest address (RFC 5321, section 4.5.3.1.3, without its angle brackets).
 const ADDRESS_BYTES_MAX: usize = 254;

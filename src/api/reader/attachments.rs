@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::walk::{At, Fields, Reader};
 use crate::domain::{Attachment, Disposition};
+use crate::mail::compose::{is_content_id, is_file_type};
 
 const FILENAME_BYTES_MAX: usize = 255;
 const CONTENT_ID_BYTES_MAX: usize = 128;
@@ -199,16 +200,8 @@ fn bytes(items: &[Value]) -> Option<Vec<u8>> {
 fn read_content_type(value: Value, at: &At<'_>, reader: &mut Reader<'_>) -> Option<String> {
     let text = reader.line(value, at, CONTENT_TYPE_BYTES_MAX)?;
     let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
-    let token = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
-    };
-    let (kind, subtype) = essence.trim().split_once('/').unwrap_or_default();
-    let composite = kind.eq_ignore_ascii_case("multipart") || kind.eq_ignore_ascii_case("message");
     let plain = parameters.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !parameters.contains(';');
-    if !token(kind) || !token(subtype) || composite || !plain {
+    if !is_file_type(essence.trim()) || !plain {
         let detail = "A media type like 'application/pdf' is expected; multipart and message types are not taken.";
         reader.wrong(at, "invalid_content_type", detail);
         return None;
@@ -223,12 +216,8 @@ fn read_content_id(value: Value, at: &At<'_>, reader: &mut Reader<'_>) -> Option
         .strip_prefix('<')
         .and_then(|rest| rest.strip_suffix('>'))
         .unwrap_or(&text);
-    let fits = !inner.is_empty()
-        && inner
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+@$%".contains(&byte));
-    if !fits {
-        let detail = "1 to 128 of the characters A-Z a-z 0-9 - _ . + @ $ %.";
+    if !is_content_id(inner) {
+        let detail = "Visible ASCII characters without brackets, quotes and backslashes are expected.";
         reader.wrong(at, "invalid_content_id", detail);
         return None;
     }

@@ -55,7 +55,7 @@ fn read_name(value: Option<Value>, at: &At<'_>, reader: &mut Reader<'_>) -> Opti
         return None;
     };
     let text = reader.string(value, at)?;
-    let name = domain_to_ascii(text.trim());
+    let name = domain_to_ascii(&text);
     let Some(name) = name else {
         reader.wrong(at, "invalid_domain", "This is not a domain name.");
         return None;

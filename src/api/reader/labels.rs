@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::walk::{At, Fields, Reader, shown};
-use crate::policy::header_rules;
+use super::walk::{At, Fields, Reader, is_forbidden, shown};
+use crate::mail::headers::{HeaderProblem, check_header};
 
 const TAG_BYTES_MAX: usize = 256;
 const METADATA_NAME_BYTES_MAX: usize = 40;
@@ -29,8 +29,11 @@ pub(super) fn read_headers(value: Option<Value>, at: &At<'_>, reader: &mut Reade
         let Some(value) = reader.string(value, &at) else {
             continue;
         };
-        if let Err(refusal) = header_rules::check(&name, &value) {
-            reader.wrong(&at, refusal.code(), refusal.to_string());
+        if let Err(problem) = check_header(&name, &value) {
+            reader.wrong(&at, header_code(problem), sentence(&problem.to_string()));
+        } else if value.chars().any(is_forbidden) {
+            let problem = HeaderProblem::Control;
+            reader.wrong(&at, header_code(problem), sentence(&problem.to_string()));
         } else if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
             reader.wrong(&at, "duplicate", "This header is there already, in another spelling.");
         } else {
@@ -38,6 +41,25 @@ pub(super) fn read_headers(value: Option<Value>, at: &At<'_>, reader: &mut Reade
         }
     }
     headers
+}
+
+fn header_code(problem: HeaderProblem) -> &'static str {
+    match problem {
+        HeaderProblem::Name => "invalid_header_name",
+        HeaderProblem::Reserved => "reserved_header",
+        HeaderProblem::Empty => "required",
+        HeaderProblem::Control => "invalid_character",
+        HeaderProblem::TooLong => "too_long",
+        HeaderProblem::Duplicate => "duplicate",
+        HeaderProblem::TooMany => "too_many",
+    }
+}
+
+/// An error text with a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 /// `tags`: an array of names, or of objects with `name` and `value`.
@@ -115,8 +137,7 @@ pub(super) fn read_metadata(value: Option<Value>, at: &At<'_>, reader: &mut Read
     for (name, value) in map {
         let name_shown = shown(&name);
         let at = At::Field(&at, &name_shown);
-        let name_fits =
-            (1..=METADATA_NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(header_rules::is_forbidden);
+        let name_fits = (1..=METADATA_NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(is_forbidden);
         if !name_fits {
             let detail = format!("A name has 1 to {METADATA_NAME_BYTES_MAX} bytes and no control characters.");
             reader.wrong(&at, "invalid_name", detail);

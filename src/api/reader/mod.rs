@@ -21,3 +21,4 @@ pub use batch::{Batch, Mode, read_batch};
 pub use domain::{DomainDraft, read_domain};
 pub use email::read_email;
 pub use template::{TemplateDraft, read_template};
+pub(crate) use walk::is_forbidden;

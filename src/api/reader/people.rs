@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::address::{AddressError, parse_address, parse_mailbox};
 use super::variables::read_variables;
-use super::walk::{At, Fields, Reader, shown};
+use super::walk::{At, Fields, Reader, is_forbidden, shown};
 use crate::domain::{Mailbox, Recipient, Role};
-use crate::policy::header_rules::is_forbidden;
 
 /// Longest display name given as a field of its own.
 const NAME_BYTES_MAX: usize = 255;
@@ -55,8 +54,9 @@ pub(super) fn read_reply_to(value: Option<Value>, at: &At<'_>, reader: &mut Read
         .collect()
 }
 
-/// `to`, `cc` and `bcc`, in this order.
+/// `to`, `cc` and `bcc`, in this order. Variables of their own go with a template only.
 pub(super) fn read_recipients(fields: &mut Fields, at: &At<'_>, reader: &mut Reader<'_>) -> Vec<Recipient> {
+    let templated = fields.has("template");
     let roles = [("to", Role::To), ("cc", Role::Cc), ("bcc", Role::Bcc)];
     let mut recipients = Vec::new();
     let mut room = reader.limits.recipients;
@@ -75,13 +75,15 @@ pub(super) fn read_recipients(fields: &mut Fields, at: &At<'_>, reader: &mut Rea
                 room -= items.len();
                 let each = items.into_iter().enumerate();
                 recipients.extend(
-                    each.filter_map(|(index, item)| read_recipient(item, role, &At::Index(&at, index), reader)),
+                    each.filter_map(|(index, item)| {
+                        read_recipient(item, role, templated, &At::Index(&at, index), reader)
+                    }),
                 );
             }
             Some(_) if room == 0 => reader.wrong(&at, "too_many", "Too many recipients."),
             Some(value) => {
                 room -= 1;
-                recipients.extend(read_recipient(value, role, &at, reader));
+                recipients.extend(read_recipient(value, role, templated, &at, reader));
             }
             None if role == Role::To => reader.wrong(&at, "required", "Who the mail is for."),
             None => {}
@@ -93,13 +95,26 @@ pub(super) fn read_recipients(fields: &mut Fields, at: &At<'_>, reader: &mut Rea
     recipients
 }
 
-fn read_recipient(value: Value, role: Role, at: &At<'_>, reader: &mut Reader<'_>) -> Option<Recipient> {
+fn read_recipient(
+    value: Value,
+    role: Role,
+    templated: bool,
+    at: &At<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Recipient> {
     let (mailbox, variables) = match value {
         Value::Object(_) => {
             let mut fields = Fields::of(value, at, reader)?;
             let variables = fields
                 .take("variables")
                 .and_then(|value| read_variables(value, &At::Field(at, "variables"), reader));
+            if variables.is_some() && !templated {
+                reader.wrong(
+                    &At::Field(at, "variables"),
+                    "conflict",
+                    "Variables go with a 'template'.",
+                );
+            }
             let mailbox = read_mailbox_fields(&mut fields, at, reader);
             fields.finish(at, reader);
             (mailbox?, variables)

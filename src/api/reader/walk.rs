@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::api::settings::Limits;
 use crate::domain::{Problem, Timestamp};
-use crate::policy::header_rules;
 
 /// A place in the document, as a chain to its root.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +89,7 @@ impl<'l> Reader<'l> {
     /// A string that may stand in a header: no CR, LF, NUL or other control characters, at most `bytes_max` long.
     pub(crate) fn line(&mut self, value: Value, at: &At<'_>, bytes_max: usize) -> Option<String> {
         let text = self.string(value, at)?;
-        if text.chars().any(header_rules::is_forbidden) {
+        if text.chars().any(is_forbidden) {
             let detail = "CR, LF, NUL and other control characters are not allowed here.";
             self.wrong(at, "invalid_character", detail);
             return None;
@@ -185,12 +184,23 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether a field is there and not `null`, without taking it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Notes the fields that were not taken.
     pub(crate) fn finish(self, at: &At<'_>, reader: &mut Reader<'_>) {
         for name in self.map.keys() {
             reader.wrong(&At::Field(at, &shown(name)), "unknown_field", "There is no such field.");
         }
     }
+}
+
+/// Whether a character must not stand in anything that becomes part of a header: controls, and the two Unicode line ends
+/// that some programs treat as line feeds.
+pub(crate) fn is_forbidden(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 /// What a value is, for people.
