@@ -4,22 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use posthaste::clock::Clock;
-use posthaste::domain::{Stage, Timestamp, TlsPolicy};
+use posthaste::domain::{Stage, Timestamp};
 use posthaste::transport::{Deadlines, Endpoint, OpenError, Session, Transaction};
 
 use crate::smtp_puppet::{Do, greet, puppet, say};
 use crate::smtp_world::*;
 
 fn out() -> Endpoint {
-    Endpoint {
-        source: None,
-        ehlo: "out.test".to_owned(),
-        host: "mx.test".to_owned(),
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 25)),
-        allow_private: true,
-        tls: TlsPolicy::Opportunistic,
-        auth: None,
-    }
+    endpoint_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 25)))
 }
 
 /// Opens a session with a puppet; says how many seconds that took.
@@ -178,6 +170,48 @@ async fn a_gate_that_takes_its_time_is_waited_for() {
         let transaction = session.deliver(to("bob@mx.test", &bytes), slowly).await;
         check(&transaction, Stage::Dot, "250 accepted", true);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_what_is_said_to_an_idle_session_is_not_taken_for_a_reply() {
+    for (said, outcome) in [("250 ok\r\n", "protocol"), ("421 idle\r\n", "421 refused")] {
+        let part = vec![
+            Do::Hear("DATA\r\n"),
+            say("250 ok\r\n250 ok\r\n354 go\r\n"),
+            Do::Hear("\r\n.\r\n"),
+            say("250 ok\r\n"),
+            Do::Drip(said.as_bytes().to_vec(), Duration::from_secs(1)),
+        ];
+        let (client, heard) = puppet([greet("250-PIPELINING\r\n"), part].concat());
+        let opened = dialer(Deadlines::default()).open_over(client, &out()).await;
+        let mut session = opened.expect("a session");
+        check(&deliver(&mut session, b"a").await, Stage::Dot, "250 accepted", true);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        check(&deliver(&mut session, b"b").await, Stage::MailFrom, outcome, false);
+        assert!(!session.reusable());
+        drop(session);
+        let heard = heard.await.expect("the puppet lives");
+        assert_eq!(heard.matches("MAIL").count(), 1, "{heard}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_the_middle_of_a_body_ends_it_there() {
+    let bytes = large_message();
+    let part = vec![
+        Do::Hear("DATA\r\n"),
+        say("250 ok\r\n250 ok\r\n354 go\r\n"),
+        Do::Sip("\r\n00500:", 1, Duration::ZERO),
+        say("552 5.3.4 too big\r\n"),
+        Do::Hear("an end that does not come"),
+    ];
+    let (client, heard) = puppet([greet("250-PIPELINING\r\n"), part].concat());
+    let opened = dialer(Deadlines::default()).open_over(client, &out()).await;
+    let mut session = opened.expect("a session");
+    check(&deliver(&mut session, &bytes).await, Stage::Body, "552 refused", false);
+    drop(session);
+    let heard = heard.await.expect("the puppet lives").len();
+    assert!(heard < bytes.len() / 2, "{heard} bytes were sent");
 }
 
 #[tokio::test(start_paused = true)]

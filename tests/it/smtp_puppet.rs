@@ -40,6 +40,17 @@ pub(crate) fn puppet(part: Vec<Do>) -> (DuplexStream, JoinHandle<String>) {
 
 /// Plays a part on any stream. Gives all that was heard.
 pub(crate) async fn play_part(mut stream: impl ByteStream, part: Vec<Do>) -> String {
+    let mut heard = play_acts(&mut stream, part).await;
+    // Whatever else the client says before it goes.
+    let mut rest = Vec::new();
+    if stream.read_to_end(&mut rest).await.is_ok() {
+        heard.extend_from_slice(&rest);
+    }
+    String::from_utf8(heard).expect("ASCII")
+}
+
+/// Plays a part and leaves the stream to others.
+pub(crate) async fn play_acts(stream: &mut impl ByteStream, part: Vec<Do>) -> Vec<u8> {
     let mut heard = Vec::new();
     for act in part {
         match act {
@@ -56,17 +67,12 @@ pub(crate) async fn play_part(mut stream: impl ByteStream, part: Vec<Do>) -> Str
                     }
                 }
             }
-            Do::Hear(end) => hear(&mut stream, &mut heard, end, usize::MAX, Duration::ZERO).await,
-            Do::Sip(end, bytes, interval) => hear(&mut stream, &mut heard, end, bytes, interval).await,
+            Do::Hear(end) => hear(stream, &mut heard, end, usize::MAX, Duration::ZERO).await,
+            Do::Sip(end, bytes, interval) => hear(stream, &mut heard, end, bytes, interval).await,
             Do::Freeze => std::future::pending().await,
         }
     }
-    // Whatever else the client says before it goes.
-    let mut rest = Vec::new();
-    if stream.read_to_end(&mut rest).await.is_ok() {
-        heard.extend_from_slice(&rest);
-    }
-    String::from_utf8(heard).expect("ASCII")
+    heard
 }
 
 async fn hear(stream: &mut impl ByteStream, heard: &mut Vec<u8>, end: &str, at_once: usize, interval: Duration) {

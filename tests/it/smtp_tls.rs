@@ -10,7 +10,7 @@ use provider_sim::{Act, Login, Receiver, Script, Stage as At, TestAuthority, Tls
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::smtp_puppet::{Do, play_part, say};
+use crate::smtp_puppet::{Do, play_acts, play_part, say};
 use crate::smtp_world::*;
 
 async fn with_tls(identity: TlsIdentity, script: Script) -> Receiver {
@@ -289,13 +289,8 @@ async fn implicit_tls_speaks_it_from_the_first_byte_and_checks_the_certificate()
         }
     });
     let endpoint = Endpoint {
-        source: None,
-        ehlo: "out.test".to_owned(),
-        host: "mx.test".to_owned(),
-        address,
-        allow_private: true,
         tls: TlsPolicy::Implicit,
-        auth: None,
+        ..endpoint_at(address)
     };
     let session = trusting(&authority.pem).open(&endpoint).await.expect("a session");
     assert!(session.is_tls());
@@ -306,6 +301,49 @@ async fn implicit_tls_speaks_it_from_the_first_byte_and_checks_the_certificate()
         (Stage::StartTls, "tls".to_owned())
     );
     serving.await.expect("the server lives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dot_that_may_have_left_counts_as_sent_and_one_that_cannot_does_not() {
+    // Larger than the pipe, smaller than what is sent in blocks.
+    let bytes = vec![b'x'; 30_000];
+    let authority = rcgen_authority();
+    for (tls, stage) in [(TlsPolicy::Off, Stage::Body), (TlsPolicy::Required, Stage::Dot)] {
+        let (client, mut stream) = tokio::io::duplex(4 * 1024);
+        let acceptor = tokio_rustls::TlsAcceptor::from(authority.server.clone());
+        let peer = tokio::spawn(async move {
+            let stuck = vec![
+                Do::Hear("EHLO out.test\r\n"),
+                say("250-mx.test\r\n250 PIPELINING\r\n"),
+                Do::Hear("DATA\r\n"),
+                say("250 ok\r\n250 ok\r\n354 go\r\n"),
+                Do::Freeze,
+            ];
+            if tls == TlsPolicy::Off {
+                play_part(stream, [vec![say("220 mx.test\r\n")], stuck].concat()).await;
+                return;
+            }
+            let in_clear = vec![
+                say("220 mx.test\r\n"),
+                Do::Hear("EHLO out.test\r\n"),
+                say("250-mx.test\r\n250 STARTTLS\r\n"),
+                Do::Hear("STARTTLS\r\n"),
+                say("220 go\r\n"),
+            ];
+            play_acts(&mut stream, in_clear).await;
+            let stream = acceptor.accept(stream).await.expect("a handshake");
+            play_part(stream, stuck).await;
+        });
+        let endpoint = Endpoint {
+            tls,
+            ..endpoint_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 25)))
+        };
+        let opened = dialer(Deadlines::default()).open_over(client, &endpoint).await;
+        let mut session = opened.expect("a session");
+        let transaction = deliver(&mut session, &bytes).await;
+        check(&transaction, stage, "timeout", stage == Stage::Dot);
+        peer.abort();
+    }
 }
 
 struct Authority {

@@ -1,5 +1,6 @@
 //! What the tests of the SMTP client share: a dialer, endpoints, mail, and short words for how things ended.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,11 +26,16 @@ pub(crate) fn dialer(deadlines: Deadlines) -> Dialer {
 }
 
 pub(crate) fn endpoint(receiver: &Receiver) -> Endpoint {
+    endpoint_at(receiver.address())
+}
+
+/// For an address on loopback, or for none: then the stream is given.
+pub(crate) fn endpoint_at(address: SocketAddr) -> Endpoint {
     Endpoint {
         source: None,
         ehlo: "out.test".to_owned(),
         host: "mx.test".to_owned(),
-        address: receiver.address(),
+        address,
         allow_private: true,
         tls: TlsPolicy::Opportunistic,
         auth: None,

@@ -324,6 +324,15 @@ fn what_fails_before_the_dot_leaves_no_copy() {
 }
 
 #[test]
+fn what_is_left_of_an_endless_reply_is_not_the_next_one() {
+    let endless = "250-ok\r\n".repeat(600);
+    check(true, &[&endless], Stage::RcptTo, "protocol", false, false);
+    check(false, &[&endless], Stage::RcptTo, "protocol", false, false);
+    let flight = format!("250 ok\r\n250 ok\r\n{}", "354-go\r\n".repeat(600));
+    check(true, &[&flight], Stage::Body, "protocol", false, false);
+}
+
+#[test]
 fn a_reply_before_the_dot_is_not_the_reply_to_the_dot() {
     let flight = "250 ok\r\n250 ok\r\n354 go\r\n";
     check(
