@@ -122,7 +122,6 @@ pub async fn start_on(
         clock: seams.clock.clone(),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
-        make_dkim_keys: bootstrap::make_dkim_keys,
     }));
     let workers = if settings.api_workers == 0 {
         (cores() / 2).max(1)

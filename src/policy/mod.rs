@@ -9,7 +9,6 @@ pub mod breaker;
 pub mod classify;
 pub mod dial_guard;
 pub mod fairness;
-pub mod header_rules;
 pub mod lane_gate;
 pub mod lane_room;
 pub mod mx;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use actix_web::http::Method;
 use actix_web::test;
 use async_trait::async_trait;
+use posthaste::actors::intake::{IntakeHandle, IntakeParts};
+use posthaste::actors::supervisor::Surroundings;
 use posthaste::api::{ApiParts, ApiSettings, ApiState, server};
 use posthaste::clock::Clock;
 use posthaste::domain::{
@@ -13,6 +15,7 @@ use posthaste::domain::{
 };
 use posthaste::policy::admission::AdmissionSettings;
 use posthaste::policy::api_key;
+use posthaste::policy::restart::RestartSettings;
 use posthaste::queue::{
     Accept, Accepted, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError, Release, SettleAnswer,
 };
@@ -73,6 +76,22 @@ impl Answer {
 }
 
 impl Bed {
+    /// What the intakes of the API under test need.
+    pub(crate) fn intake(&self) -> IntakeParts {
+        IntakeParts {
+            queue: Arc::clone(&self.queue) as Arc<dyn Queue>,
+            surroundings: Surroundings {
+                clock: Clock::starting_at(NOW),
+                observer: Arc::default(),
+                restarts: RestartSettings::default(),
+                escalate: Arc::new(|kind| panic!("{kind} cannot be kept alive")),
+            },
+            in_flight_max: 1_000,
+            in_flight: Arc::default(),
+            mailbox: 1_000,
+        }
+    }
+
     pub(crate) async fn new() -> Self {
         Self::with(ApiSettings::default()).await
     }
@@ -166,7 +185,8 @@ impl Bed {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
-        let app = test::init_service(server::app(Arc::clone(&self.state))).await;
+        let intake = IntakeHandle::start(self.intake());
+        let app = test::init_service(server::app(Arc::clone(&self.state), intake)).await;
         let body = body.into();
         let mut request = test::TestRequest::with_uri(path).method(method);
         let typed = headers.iter().any(|(name, _)| *name == "content-type");

@@ -31,7 +31,7 @@ fn with_prepared_server<T: Send + 'static>(
         prepare(&bed);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let running = server::serve(vec![listener], Arc::clone(&bed.state), 1).expect("a server");
+        let running = server::serve(vec![listener], Arc::clone(&bed.state), bed.intake(), 1).expect("a server");
         let handle = running.handle();
         let running = actix_web::rt::spawn(running);
         let key = bed.key.clone();
