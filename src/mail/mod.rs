@@ -8,6 +8,7 @@
 //!                                     ▲ text (when there is only HTML)        return_path ──► MAIL FROM
 //! ```
 
+pub mod builtin;
 pub mod compose;
 pub mod dkim;
 pub mod encoding;
