@@ -9,6 +9,7 @@
 //! ```
 
 pub mod builtin;
+mod builtin_variables;
 pub mod compose;
 pub mod dkim;
 pub mod encoding;
