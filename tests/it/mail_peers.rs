@@ -1,6 +1,11 @@
 //! Our messages as others read them: Python's email parser must find no defect and the content that went in, and dkimpy
 //! must find both signatures valid. Needs `tests/tools/setup.sh` to have run.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
