@@ -9,15 +9,12 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::clock::Clock;
-use crate::domain::{
-    Body, Content, Delivery, Failure, Message, SendingDomain, TemplateId, TenantId, Timestamp, Variables,
-};
+use crate::domain::{Body, Content, Delivery, Failure, Message, SendingDomain, TemplateId, TenantId, Timestamp};
 use crate::mail::builtin;
 use crate::mail::compose::{ComposeExtra, compose};
 use crate::mail::dkim::Signer;
-use crate::mail::render::{Compiled, Limits, Rendered, Sources};
+use crate::mail::render::{Compiled, Limits, Rendered, Sources, merged};
 use crate::mail::return_path::{ReturnPath, ReturnPathKey, address};
-use crate::mail::text;
 use crate::store::{Store, StoreError};
 
 /// Compiled templates kept; beyond it all are forgotten and compiled again.
@@ -126,7 +123,7 @@ impl Crafter {
             .recipients
             .get(usize::from(recipient))
             .and_then(|recipient| recipient.variables.as_ref());
-        let mut rendered = match &body.content {
+        let rendered = match &body.content {
             Content::Inline { subject, html, text } => Rendered {
                 subject: subject.clone(),
                 html: html.clone(),
@@ -154,10 +151,7 @@ impl Crafter {
                 with_subject(rendered, subject.as_deref())
             }
         };
-        if rendered.text.is_none() {
-            rendered.text = rendered.html.as_deref().map(text::from_html);
-        }
-        Ok(rendered)
+        Ok(rendered.with_text())
     }
 
     async fn compiled(&self, id: TemplateId, version: u32) -> Result<Arc<Compiled>, Failure> {
@@ -182,16 +176,6 @@ fn there<T>(found: Result<Option<T>, StoreError>, what: &str) -> Result<T, Failu
         Ok(None) => Err(Failure::Local(format!("{what} is not in the store"))),
         Err(error) => Err(Failure::Local(format!("{what} cannot be read: {error}"))),
     }
-}
-
-fn merged(shared: &Variables, own: Option<&Variables>) -> Variables {
-    let mut variables = shared.clone();
-    variables.extend(
-        own.into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
-    variables
 }
 
 fn with_subject(rendered: Rendered, subject: Option<&str>) -> Rendered {

@@ -5,6 +5,7 @@
 
 use super::reader::is_forbidden;
 use crate::domain::{Problem, Template, Variables};
+use crate::mail::builtin::{self, BuiltIn};
 use crate::mail::render::{Compiled, Limits, Part, RenderError, Rendered, Sources};
 use crate::policy::admission::Pinned;
 
@@ -13,7 +14,13 @@ use crate::policy::admission::Pinned;
 pub(crate) struct KnownTemplate {
     /// What a mail that uses it is pinned to.
     pub(crate) pinned: Pinned,
-    compiled: Compiled,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stored(Compiled),
+    BuiltIn(&'static BuiltIn),
 }
 
 impl KnownTemplate {
@@ -49,26 +56,41 @@ impl KnownTemplate {
             id: template.id,
             version: template.version,
         };
-        Ok(Self { pinned, compiled })
+        Ok(Self {
+            pinned,
+            source: Source::Stored(compiled),
+        })
     }
 
     /// A template of this name that is built into the binary.
-    pub(crate) fn built_in(_name: &str) -> Option<Self> {
-        None
+    pub(crate) fn built_in(name: &str) -> Option<Self> {
+        let found = builtin::find(name)?;
+        let pinned = Pinned::BuiltIn { name: name.to_owned() };
+        Some(Self {
+            pinned,
+            source: Source::BuiltIn(found),
+        })
     }
 
     /// The names of the variables that it uses, sorted.
     pub(crate) fn variables(&self) -> Vec<String> {
-        self.compiled
-            .variables()
-            .into_iter()
-            .map(|variable| variable.name)
-            .collect()
+        match &self.source {
+            Source::Stored(compiled) => compiled.variables().into_iter().map(|variable| variable.name).collect(),
+            Source::BuiltIn(found) => found
+                .variables
+                .iter()
+                .map(|variable| variable.name.to_owned())
+                .collect(),
+        }
     }
 
     /// Makes the mail once; gives its subject. `at` points to the variables in the call.
     pub(crate) fn try_out(&self, variables: &Variables, at: &str) -> Result<String, Vec<Problem>> {
-        match self.compiled.render(variables) {
+        let rendered = match &self.source {
+            Source::Stored(compiled) => compiled.render(variables),
+            Source::BuiltIn(found) => builtin::render_builtin(found.name, variables),
+        };
+        match rendered {
             Ok(Rendered { subject, .. }) if subject.chars().any(is_forbidden) => {
                 Err(problems(&RenderError::SubjectLineBreak, at))
             }

@@ -5,7 +5,6 @@
 mod args;
 mod beside;
 mod check_config;
-//mod demo;
 mod keys;
 mod logging;
 mod output;

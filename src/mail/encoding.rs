@@ -48,7 +48,7 @@ impl Encoding {
             let control = byte < b' ' && byte != b'\n' && byte != b'\r' && byte != b'\t';
             controls += usize::from(control || byte == 0x7f);
         }
-        if eight_bit == 0 && controls == 0 && lines_are_plain(bytes) {
+        if eight_bit == 0 && controls == 0 && lines_are_plain(text) {
             return Self::SevenBit;
         }
         // Quoted-printable needs three characters for such a byte, base64 four for any three.
@@ -61,10 +61,14 @@ impl Encoding {
 }
 
 /// No line is too long, none can be taken for one of our boundaries or for the start of a message in a mailbox file.
-fn lines_are_plain(bytes: &[u8]) -> bool {
-    bytes
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .all(|line| line.len() <= PLAIN_LINE_MAX && !line.starts_with(b"--=_") && !line.starts_with(b"From "))
+fn lines_are_plain(text: &str) -> bool {
+    let is_plain = |line: &str| line.len() <= PLAIN_LINE_MAX && !line.starts_with("--=_") && !line.starts_with("From ");
+    if text.contains('\r') {
+        text.split(['\n', '\r']).all(is_plain)
+    } else {
+        // The same, and faster: the search for one byte looks at a word at a time.
+        text.split('\n').all(is_plain)
+    }
 }
 
 /// Cuts off what is blank at the end: spaces, tabs and line breaks.
@@ -85,11 +89,11 @@ pub fn without_blank_tail(text: &str) -> &str {
 pub fn write_text(out: &mut Vec<u8>, text: &str, encoding: Encoding) {
     let text = without_blank_tail(text);
     match encoding {
-        Encoding::SevenBit => write_lines(out, text.as_bytes(), |out, line| out.extend_from_slice(line)),
-        Encoding::QuotedPrintable => write_lines(out, text.as_bytes(), write_quoted_printable_line),
+        Encoding::SevenBit => write_lines(out, text, |out, line| out.extend_from_slice(line)),
+        Encoding::QuotedPrintable => write_lines(out, text, write_quoted_printable_line),
         Encoding::Base64 => {
             let mut normal = Vec::with_capacity(text.len() + 64);
-            write_lines(&mut normal, text.as_bytes(), |out, line| out.extend_from_slice(line));
+            write_lines(&mut normal, text, |out, line| out.extend_from_slice(line));
             write_base64(out, &normal);
         }
     }
@@ -109,16 +113,22 @@ pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Calls `write` for each line and ends it with CRLF. A final line break does not begin another line.
-fn write_lines(out: &mut Vec<u8>, text: &[u8], write: impl Fn(&mut Vec<u8>, &[u8])) {
+fn write_lines(out: &mut Vec<u8>, text: &str, write: impl Fn(&mut Vec<u8>, &[u8])) {
     out.reserve(text.len() + text.len() / 16 + 64);
     let mut rest = text;
+    // Most texts have one kind of line break, and one byte is found faster than either of two.
+    let bare_returns = rest.contains('\r');
     loop {
-        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-        write(out, &rest[..end.unwrap_or(rest.len())]);
+        let end = if bare_returns {
+            rest.find(['\n', '\r'])
+        } else {
+            rest.find('\n')
+        };
+        write(out, &rest.as_bytes()[..end.unwrap_or(rest.len())]);
         out.extend_from_slice(b"\r\n");
         let Some(end) = end else { return };
-        let crlf = rest[end] == b'\r' && rest.get(end + 1) == Some(&b'\n');
-        rest = &rest[end + 1 + usize::from(crlf)..];
+        let length = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + length..];
         if rest.is_empty() {
             return;
         }

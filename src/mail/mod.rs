@@ -9,10 +9,12 @@
 //! ```
 
 pub mod builtin;
+mod builtin_variables;
 pub mod compose;
 pub mod dkim;
 pub mod encoding;
 pub mod headers;
+mod html_entities;
 pub mod parameters;
 pub mod render;
 pub mod return_path;

@@ -5,6 +5,7 @@
 //! another template or the network: what could is refused when the template is compiled (`template_walk`). Never works or
 //! writes without bound: a template and its variables come from customers.
 
+use std::borrow::Cow;
 use std::panic::catch_unwind;
 use std::sync::LazyLock;
 
@@ -20,6 +21,7 @@ use super::template_needs::Needs;
 pub use super::template_needs::TemplateVariable;
 use super::template_scan::{Fault, scan};
 use super::template_walk::{STEP_HELPER, walk};
+use super::text;
 use crate::domain::{Template as StoredTemplate, Variables};
 
 /// Longest rendered subject, in bytes.
@@ -38,6 +40,30 @@ pub struct Rendered {
     pub html: Option<String>,
     /// Plain-text part.
     pub text: Option<String>,
+}
+
+impl Rendered {
+    /// With a text part made from the HTML part, where there is only that.
+    #[must_use]
+    pub fn with_text(mut self) -> Self {
+        if self.text.is_none() {
+            self.text = self.html.as_deref().map(text::from_html);
+        }
+        self
+    }
+}
+
+/// The variables of one Recipient: its own win over those for all.
+#[must_use]
+pub fn merged<'a>(for_all: &'a Variables, own: Option<&Variables>) -> Cow<'a, Variables> {
+    match own {
+        Some(own) if !own.is_empty() => {
+            let mut merged = for_all.clone();
+            merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+            Cow::Owned(merged)
+        }
+        _ => Cow::Borrowed(for_all),
+    }
 }
 
 /// A part of a template.

@@ -9,6 +9,10 @@
 pub const SOURCE_MAX: usize = 512 * 1024;
 /// Most tags in one part.
 pub const TAGS_MAX: usize = 2_000;
+/// Most tags times bytes: the parser counts lines from the start of the source for each tag.
+const TAGS_TIMES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most backslashes in a row: the parser looks at the rest of the row from each of them.
+const BACKSLASHES_MAX: usize = 32;
 /// Deepest nesting of blocks; each `{{else if}}` counts as one level until its block ends.
 pub const NESTING_MAX: usize = 32;
 /// Most brackets of any kind in one tag.
@@ -34,14 +38,20 @@ pub(super) fn scan(source: &str) -> Result<(), Fault> {
     if source.len() > SOURCE_MAX {
         return Err(fault(source, 0, format!("longer than {SOURCE_MAX} bytes")));
     }
+    if let Some(start) = source.find(&"\\".repeat(BACKSLASHES_MAX + 1)) {
+        let detail = format!("more than {BACKSLASHES_MAX} backslashes in a row");
+        return Err(fault(source, start, detail));
+    }
+    let tags_max = TAGS_MAX.min(TAGS_TIMES_BYTES_MAX / source.len().max(1));
     let mut tags = 0;
     // Levels that each open block stands for.
     let mut blocks: Vec<usize> = Vec::new();
     let mut position = 0;
     while let Some(start) = next_tag(source, position) {
         tags += 1;
-        if tags > TAGS_MAX {
-            return Err(fault(source, start, format!("more than {TAGS_MAX} tags")));
+        if tags > tags_max {
+            let detail = format!("more than {tags_max} tags in a part of this length");
+            return Err(fault(source, start, detail));
         }
         let (tag, end) = read_tag(&source[start..]).map_err(|detail| fault(source, start, detail))?;
         position = start + end;
@@ -213,11 +223,22 @@ mod tests {
             Err((1, "nested deeper than 32")),
         );
         check(&"{{#if a}}\\{{/if}}".repeat(33), Err((1, "nested deeper than 32")));
-        check(&"{{#if a}}{{/if}}".repeat(1_001), Err((1, "more than 2000 tags")));
+        check(
+            &"{{#if a}}{{/if}}".repeat(1_001),
+            Err((1, "more than 2000 tags in a part of this length")),
+        );
         check(&format!("{{{{a {}}}}}", "(".repeat(9) + &")".repeat(9)), Ok(()));
         check(
             &format!("{{{{a {}}}}}", "(".repeat(17) + &")".repeat(17)),
             Err((1, "a tag holds more than 16 brackets")),
+        );
+        check(
+            &format!("{}{}", "x".repeat(SOURCE_MAX - 5_000), "{{abc}}".repeat(600)),
+            Err((1, "more than 512 tags in a part of this length")),
+        );
+        check(
+            &format!("\n{}", "\\".repeat(33)),
+            Err((2, "more than 32 backslashes in a row")),
         );
         check(&"x".repeat(SOURCE_MAX + 1), Err((1, "longer than 524288 bytes")));
     }

@@ -14,3 +14,5 @@ mod smtp_faults;
 mod smtp_puppet;
 mod smtp_tls;
 mod smtp_world;
+
+mod mail_peers;

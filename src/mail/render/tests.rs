@@ -307,6 +307,27 @@ fn variables_are_bounded() {
 }
 
 #[test]
+fn a_recipients_own_variables_win() {
+    let for_all = variables(json!({"a": 1, "b": {"x": 1}}));
+    let own = variables(json!({"b": {"y": 2}, "c": 3}));
+    let expect = variables(json!({"a": 1, "b": {"y": 2}, "c": 3}));
+    assert_eq!(*merged(&for_all, Some(&own)), expect);
+    assert_eq!(*merged(&for_all, None), for_all);
+}
+
+#[test]
+fn html_alone_gets_a_text_part_and_a_given_one_is_kept() {
+    let rendered = |text: Option<&str>| Rendered {
+        subject: "s".to_owned(),
+        html: Some("<p>a</p>".to_owned()),
+        text: text.map(str::to_owned),
+    };
+    assert_eq!(rendered(None).with_text().text.as_deref(), Some("a\n"));
+    assert_eq!(rendered(Some("b")).with_text().text.as_deref(), Some("b"));
+    assert_eq!(Rendered::default().with_text().text, None);
+}
+
+#[test]
 fn a_compiled_template_is_shared_by_threads() {
     fn is_shareable<T: Send + Sync + 'static>() {}
     is_shareable::<Compiled>();

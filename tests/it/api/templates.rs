@@ -195,3 +195,28 @@ async fn an_unknown_template_is_said_together_with_the_rest() {
     );
     assert_eq!(bed.accepted().await, 0);
 }
+#[actix_web::test]
+async fn the_built_in_verification_code_needs_no_template_of_ones_own() {
+    let bed = Bed::new().await;
+    let template = json!("verification-code");
+    let answer = bed
+        .post(
+            "/send-email",
+            &mail(&template, &json!({"name": "Jacky", "code": "483921"})),
+        )
+        .await;
+    let body = bed
+        .memory
+        .body(answer.id().parse().expect("an id"))
+        .await
+        .expect("memory")
+        .expect("stored");
+    assert!(matches!(&body.content, Content::BuiltIn { name, .. } if name == "verification-code"));
+    let answer = bed
+        .post("/send-email", &mail(&template, &json!({"name": "Jacky"})))
+        .await;
+    assert_eq!(
+        answer.errors(),
+        [("/variables/code".to_owned(), "template_variable_missing".to_owned())]
+    );
+}
