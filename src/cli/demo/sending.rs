@@ -101,7 +101,7 @@ impl Api {
 async fn post_one(api: Api, turns: Arc<Semaphore>, domains: Vec<&'static str>, number: u64) -> Result<Vec<Sent>> {
     let _turn = turns.acquire_owned().await?;
     let (provider, address) = recipient(&domains, number);
-    let mail = if number % 3 == 0 {
+    let mail = if number.is_multiple_of(3) {
         receipt(&address, number)
     } else {
         code(&address, number)
