@@ -219,6 +219,35 @@ impl Isp {
         }
     }
 
+    fn next(
+        &mut self,
+        source: &SourceId,
+        site: &Arc<str>,
+        session: oneshot::Sender<Work>,
+        context: &mut PartContext<'_, Self>,
+    ) {
+        self.tickets += 1;
+        let (ticket, now) = (self.tickets, self.now());
+        if let Some(state) = self.lanes.get_mut(source).filter(|_| !self.draining) {
+            self.waiting.insert(ticket, session);
+            state.room.ask(site, ticket, now);
+            self.pump(source, context);
+        }
+    }
+
+    fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+        if let Some(state) = self.lanes.get_mut(source) {
+            state.room.opened(site);
+            if state.shut_until.take().is_some() {
+                let free = state.full_credit.saturating_sub(state.room.queued());
+                tell(
+                    &self.scheduler,
+                    SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
+                );
+            }
+        }
+    }
+
     fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
         let now = self.now();
         let action = match self.tools.classifier.verdict(&self.provider, attempt) {
@@ -369,27 +398,8 @@ impl Part for Isp {
                 self.offer(&source, work);
                 self.pump(&source, context);
             }
-            IspMessage::Next(source, site, session) => {
-                self.tickets += 1;
-                let (ticket, now) = (self.tickets, self.now());
-                if let Some(state) = self.lanes.get_mut(&source).filter(|_| !self.draining) {
-                    self.waiting.insert(ticket, session);
-                    state.room.ask(&site, ticket, now);
-                    self.pump(&source, context);
-                }
-            }
-            IspMessage::Opened(source, site) => {
-                if let Some(state) = self.lanes.get_mut(&source) {
-                    state.room.opened(&site);
-                    if state.shut_until.take().is_some() {
-                        let free = state.full_credit.saturating_sub(state.room.queued());
-                        tell(
-                            &self.scheduler,
-                            SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
-                        );
-                    }
-                }
-            }
+            IspMessage::Next(source, site, session) => self.next(&source, &site, session, context),
+            IspMessage::Opened(source, site) => self.opened(&source, &site),
             IspMessage::OpenFailed(source, site, attempt) => {
                 self.open_failed(&source, &site, &attempt);
                 self.pump(&source, context);
