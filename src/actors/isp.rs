@@ -159,6 +159,7 @@ impl Isp {
             return;
         };
         let live = self.tools.live.of(&state.lane);
+        let shut_until = state.room.shut_until(now);
         let mut given = 0;
         for step in state.room.steps(live, now) {
             match step {
@@ -192,6 +193,7 @@ impl Isp {
                     &self.tools,
                     &state.lane,
                     work.iter().map(|held| held.leased.lease()).collect(),
+                    shut_until,
                 ),
                 Step::AskAgainAt(at) => {
                     if state.pump_at.is_none_or(|known| known <= now || at < known) {
@@ -209,7 +211,7 @@ impl Isp {
             }
             tell(
                 &self.scheduler,
-                SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(0)),
+                SchedulerMessage::Credit(state.lane.clone(), Credit::ShutUntil(until)),
             );
         } else if given > 0 && state.shut_until.is_none() {
             tell(
@@ -292,7 +294,7 @@ impl Isp {
         };
         let leases: Vec<LeaseRef> = state.room.drain().iter().map(|held| held.leased.lease()).collect();
         if !leases.is_empty() {
-            hand_back(&self.tools, &state.lane, leases);
+            hand_back(&self.tools, &state.lane, leases, None);
         }
         for ticket in state.room.dismiss() {
             if let Some(session) = self.waiting.remove(&ticket) {
@@ -358,7 +360,8 @@ fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, cont
     }
 }
 
-fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>) {
+fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
+    let why = if until.is_some() { Why::BreakerOpen } else { Why::Queued };
     let (tools, lane) = (tools.clone(), lane.clone());
     actix::spawn(async move {
         let parkings = leases
@@ -366,7 +369,8 @@ fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>) {
             .map(|lease| Parking {
                 lease,
                 lane: lane.clone(),
-                why: Why::BreakerOpen,
+                why,
+                until,
             })
             .collect();
         if let Err(error) = tools.queue.park(parkings).await {
