@@ -16,3 +16,4 @@ mod smtp_tls;
 mod smtp_world;
 
 mod mail_peers;
+mod peers;
