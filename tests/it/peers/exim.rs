@@ -57,6 +57,7 @@ keep_environment = LD_LIBRARY_PATH : LD_PRELOAD : NSS_WRAPPER_PASSWD : NSS_WRAPP
 add_environment = PATH=/usr/bin:/bin
 deliver_drop_privilege = true
 host_lookup =
+pipelining_connect_advertise_hosts =
 smtp_accept_max = 100
 smtp_accept_queue_per_connection = 0
 smtp_accept_max_per_connection = 0

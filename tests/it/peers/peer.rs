@@ -20,6 +20,24 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Account (and its group) that servers work under when root starts them: `mail` of every Debian.
 pub(super) const MAIL_ACCOUNT: u32 = 8;
 
+/// What servers write when a client does not keep to the protocol, or when they are ill themselves.
+const COMPLAINTS: [&str; 14] = [
+    "improper command pipelining",
+    "synchronization error",
+    "protocol error",
+    "syntax error",
+    "lost connection",
+    "unexpected disconnection",
+    "connection lost",
+    "too many",
+    "timeout",
+    "warning:",
+    "error:",
+    "fatal:",
+    "panic",
+    "rejected",
+];
+
 /// Waits until `done` gives something.
 pub(super) async fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     let looking = async {
@@ -32,6 +50,14 @@ pub(super) async fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T
     };
     let found = tokio::time::timeout(PATIENCE, looking).await;
     found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// A port that nobody listens on. It is not one of those that the system gives out, so nobody gets it by chance before the
+/// server takes it.
+fn free_port() -> u16 {
+    let some = std::iter::repeat_with(|| fastrand::u16(20_000..30_000));
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    some.take(100).find(free).expect("a free port")
 }
 
 /// A folder for one server, and what is known before it starts.
@@ -47,9 +73,7 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let owner = fs::metadata(folder.path()).unwrap().uid();
-        // Nobody keeps the port until the server takes it, but the system does not give it to others so soon.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let port = free_port();
         let ground = Self { folder, port, owner };
         ground.directory(maildir);
         let key = rcgen::generate_simple_self_signed(vec!["peer.test".to_owned()]).unwrap();
@@ -202,38 +226,22 @@ impl Peer {
         eventually(&format!("{count} messages in the mailbox"), enough).await
     }
 
-    /// What servers write when a client does not keep to the protocol, or when they are ill themselves.
+    /// The first line of the log that finds fault with a client, or with the server itself. In lower case.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let log = self.log().to_lowercase();
+        let mut lines = log.lines();
+        let found = lines.find(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint)));
+        found.map(str::to_owned)
+    }
+
     #[track_caller]
     pub(super) fn assert_no_complaints(&self) {
-        const COMPLAINTS: [&str; 14] = [
-            "improper command pipelining",
-            "synchronization error",
-            "protocol error",
-            "syntax error",
-            "lost connection",
-            "unexpected disconnection",
-            "connection lost",
-            "too many",
-            "timeout",
-            "warning:",
-            "error:",
-            "fatal:",
-            "panic",
-            "rejected",
-        ];
-        let log = self.log();
-        for complaint in COMPLAINTS {
-            let found = log
-                .to_lowercase()
-                .lines()
-                .find(|line| line.contains(complaint))
-                .map(str::to_owned);
-            assert_eq!(found, None, "{}", self.name);
-        }
+        assert_eq!(self.complaint(), None, "{}", self.name);
     }
 }
 
 impl Drop for Peer {
+    #[expect(clippy::print_stdout, reason = "the logs of a failed test")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("--- {}\n{}", self.name, self.log());
