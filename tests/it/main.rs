@@ -21,3 +21,4 @@ mod config;
 mod layers;
 mod source;
 mod tidy;
+mod peers;
