@@ -16,3 +16,5 @@ mod smtp_tls;
 mod smtp_world;
 
 mod mail_peers;
+
+mod metrics;
