@@ -41,7 +41,7 @@ impl Prometheus {
         let data = tempfile::tempdir().expect("a folder");
         let config = data.path().join("prometheus.yml");
         let yaml = format!(
-            "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
              scrape_configs: [{{job_name: posthaste, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
         );
         std::fs::write(&config, yaml).expect("written");
