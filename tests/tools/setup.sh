@@ -1,40 +1,103 @@
 #!/bin/sh
-# Sets up what the tests need beside Rust, in target/tools: a Python environment with an independent DKIM verifier, and
-# Prometheus with promtool. Needs python3 with venv (Debian: python3-venv), a package index that pip can reach, and a
-# Debian package archive, unless prometheus is installed already. Starts nothing. Safe to run again.
+# Sets up what the tests need beside Rust, below target/tools, without installing anything: a Python environment with an
+# independent DKIM verifier, and the mail servers that our mail must reach, unpacked from Debian's packages.
+#
+# Needs Debian 12 or newer, python3 with venv (Debian: python3-venv) and a package index that pip can reach. Root is needed
+# only where apt has no package lists yet. Safe to run again: what is there stays.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 tools="$root/target/tools"
-requirements="$root/tests/tools/requirements.txt"
+log="$tools/setup.log"
 
-python() {
+# Runs a command; shows what it said only when it fails.
+quietly() {
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "tests/tools: failed: $*" >&2
+        return 1
+    }
+}
+
+setup_python() {
+    requirements="$root/tests/tools/requirements.txt"
     venv="$tools/venv"
-    cmp -s "$requirements" "$venv/installed.txt" && return
+    if cmp -s "$requirements" "$venv/installed.txt"; then
+        return
+    fi
+    echo "tests/tools: python"
     rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    quietly python3 -m venv "$venv"
+    quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$venv/installed.txt"
 }
 
-# Unpacked rather than installed: an installed package would start a daemon.
-prometheus() {
-    bin="$tools/prometheus"
-    [ -x "$bin/prometheus" ] && [ -x "$bin/promtool" ] && return
-    work=$(mktemp -d)
-    if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
-        cp "$(command -v prometheus)" "$(command -v promtool)" "$work"
-    else
-        (cd "$work" && { apt-get -qq -o APT::Sandbox::User=root download prometheus || { apt-get -qq update && apt-get -qq -o APT::Sandbox::User=root download prometheus; }; })
-        dpkg-deb --extract "$work"/prometheus_*.deb "$work/unpacked"
-        mv "$work/unpacked/usr/bin/prometheus" "$work/unpacked/usr/bin/promtool" "$work"
+# The packages to unpack for "$@": those named, and what they depend on and this system has not got.
+missing_packages() {
+    for package in "$@"; do
+        echo "$package"
+        apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package" |
+            while read -r _ file _; do
+                name=${file%%_*}
+                case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null) in
+                ii*) ;;
+                *) echo "$name" ;;
+                esac
+            done
+    done | sort -u
+}
+
+# Downloads "$@" and what they need into the folder $debs.
+download() {
+    rm -rf "$debs"
+    mkdir -p "$debs"
+    packages=$(missing_packages "$@") && (cd "$debs" && apt-get download -qq $packages)
+}
+
+# unpack NAME PACKAGE...: unpacks Debian packages below target/tools/NAME. They are not installed: servers that cannot be
+# installed beside each other can be unpacked so, and no daemon starts.
+unpack() {
+    name=$1
+    shift
+    place="$tools/$name"
+    if [ "$(cat "$place/unpacked.txt" 2>/dev/null)" = "$*" ]; then
+        return
     fi
-    mkdir -p "$bin"
-    mv "$work/prometheus" "$work/promtool" "$bin"
-    rm -rf "$work"
+    echo "tests/tools: $name"
+    command -v apt-get >/dev/null || {
+        echo "tests/tools: $name comes from Debian's packages and there is no apt-get here" >&2
+        return 1
+    }
+    debs="$tools/$name.debs"
+    # The first try fails where package lists are missing or old.
+    if ! download "$@" >"$log" 2>&1; then
+        quietly apt-get update -qq
+        quietly download "$@"
+    fi
+    rm -rf "$place"
+    mkdir -p "$place"
+    for deb in "$debs"/*.deb; do
+        quietly dpkg --extract "$deb" "$place"
+    done
+    rm -rf "$debs"
+    echo "$*" >"$place/unpacked.txt"
+}
+
+# Also brings smtp-sink and smtp-source.
+setup_postfix() {
+    unpack postfix postfix
+}
+
+# Exim insists on the account of its package; the wrapper shows it one without touching this system's.
+setup_exim() {
+    unpack exim exim4-daemon-light libnss-wrapper
+    # It must not be anybody else than who starts it.
+    chmod u-s "$tools/exim/usr/sbin/exim4"
 }
 
 mkdir -p "$tools"
-python
-prometheus
+setup_python
+setup_postfix
+setup_exim
+rm -f "$log"
 echo "tests/tools: ready"
