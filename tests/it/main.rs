@@ -22,3 +22,4 @@ mod layers;
 mod source;
 mod tidy;
 mod peers;
+mod metrics;
