@@ -16,7 +16,7 @@ use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::Surroundings;
-use crate::actors::tools::Tools;
+use crate::actors::tools::{Draining, Tools};
 use crate::api::{ApiParts, ApiState};
 use crate::bootstrap;
 use crate::clock::Clock;
@@ -109,13 +109,15 @@ pub async fn start_on(
     control: Option<&Path>,
 ) -> Result<Running> {
     let now = seams.clock.now();
-    let tenant = bootstrap::tenant(&*seams.store, now).await?;
-    let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
-    bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     let api_listener = TcpListener::bind(settings.api_listen)
         .with_context(|| format!("api.listen: cannot bind {}", settings.api_listen))?;
     let api = api_listener.local_addr()?;
+    let metrics_listener = metrics_listener(settings.metrics_listen)?;
     let tools = tools(&settings, &seams, &observer)?;
+    let tenant = bootstrap::tenant(&*seams.store, now).await?;
+    bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
+    // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
+    let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
     let engine = Engine::start(&tools);
     let state = Arc::new(ApiState::new(ApiParts {
         queue: Arc::clone(&seams.queue),
@@ -135,8 +137,7 @@ pub async fn start_on(
     let mut servers = vec![server.handle()];
     actix::spawn(server);
     let mut metrics = None;
-    if let Some(listen) = settings.metrics_listen {
-        let listener = TcpListener::bind(listen).with_context(|| format!("metrics.listen: cannot bind {listen}"))?;
+    if let Some(listener) = metrics_listener {
         metrics = Some(listener.local_addr()?);
         servers.push(serve_metrics(listener, Arc::clone(&observer))?);
     }
@@ -177,6 +178,12 @@ impl Running {
         }
         clean
     }
+}
+
+fn metrics_listener(listen: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    listen
+        .map(|listen| TcpListener::bind(listen).with_context(|| format!("metrics.listen: cannot bind {listen}")))
+        .transpose()
 }
 
 fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result<Tools> {
@@ -224,6 +231,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        draining: Draining::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::intake::IntakeParts;
 use super::janitor::Janitor;
-use super::scheduler::{Scheduler, SchedulerMessage};
+use super::scheduler::{Isps, Scheduler, SchedulerMessage};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
@@ -55,9 +55,9 @@ impl Engine {
             settler: settler.clone(),
         };
         let scheduler = {
-            let tools = tools.clone();
+            let (tools, isps) = (tools.clone(), Isps::default());
             start(surroundings.clone(), mailbox, move || {
-                Scheduler::new(tools.clone(), crew.clone())
+                Scheduler::new(tools.clone(), crew.clone(), isps.clone())
             })
         };
         let janitor = {
@@ -90,6 +90,7 @@ impl Engine {
     /// Stops taking work, lets sessions finish what is past its dot, and stores what they report. Says whether all of that
     /// was done within `grace`; what was not is recorded as open INTENTs and found at the next start.
     pub async fn drain(&self, grace: Duration) -> bool {
+        self.tools.draining.begin();
         if self.scheduler.send(SchedulerMessage::Drain).await.is_err() {
             tracing::warn!("the scheduler could not be told to drain");
         }

@@ -19,7 +19,8 @@ use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_gate::{LaneGate, Live};
 use crate::policy::lane_room::{LaneRoom, Step};
-use crate::queue::{LeaseRef, Leased, Parking};
+use crate::policy::settlement;
+use crate::queue::{LeaseRef, Leased, Parking, Release};
 
 /// What a session that asked for work gets.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub enum IspMessage {
     Reopen(SourceId),
     /// Time passed.
     Tick,
+    /// The scheduler has forgotten this actor: end once there is nothing left to do.
+    Retire,
     /// Give everything back and let sessions end.
     Drain,
 }
@@ -69,7 +72,7 @@ pub struct Isp {
     tickets: u64,
     ticks: u64,
     unused_ticks: u64,
-    draining: bool,
+    retired: bool,
 }
 
 /// A leased Delivery that waits for a session of its site.
@@ -93,6 +96,8 @@ struct LaneState {
 const UNUSED_TICKS_MAX: u64 = 300;
 /// Sites remembered for one lane; a lane with more forgets those it does not use.
 const SITES_MAX: usize = 1_000;
+/// Ticks between two times that an empty room tells its credit anew.
+const TICKS_BETWEEN_CREDITS: u64 = 30;
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Isp {
@@ -109,7 +114,7 @@ impl Isp {
             tickets: 0,
             ticks: 0,
             unused_ticks: 0,
-            draining: false,
+            retired: false,
         }
     }
 
@@ -141,7 +146,8 @@ impl Isp {
         for (leased, destination) in work {
             let state = self.lane(source, &destination);
             if state.sites.len() >= SITES_MAX {
-                state.sites.clear();
+                let room = &state.room;
+                state.sites.retain(|site, _| room.uses(site));
             }
             let (class, site) = (leased.delivery.class, Arc::clone(&destination.site));
             state.room.offer(&destination.site, class, Held { leased, site });
@@ -152,7 +158,7 @@ impl Isp {
     /// Asks the room what to do and does it.
     fn pump(&mut self, source: &SourceId, context: &mut PartContext<'_, Self>) {
         let now = self.now();
-        if self.draining {
+        if self.tools.draining.has_begun() {
             return self.empty(source);
         }
         let Some(state) = self.lanes.get_mut(source) else {
@@ -189,7 +195,7 @@ impl Isp {
                         let _ = session.send(Work::Close);
                     }
                 }
-                Step::HandBack { work } => hand_back(
+                Step::HandBack { work } => park(
                     &self.tools,
                     &state.lane,
                     work.iter().map(|held| held.leased.lease()).collect(),
@@ -230,7 +236,7 @@ impl Isp {
     ) {
         self.tickets += 1;
         let (ticket, now) = (self.tickets, self.now());
-        if let Some(state) = self.lanes.get_mut(source).filter(|_| !self.draining) {
+        if let Some(state) = self.lanes.get_mut(source).filter(|_| !self.tools.draining.has_begun()) {
             self.waiting.insert(ticket, session);
             state.room.ask(site, ticket, now);
             self.pump(source, context);
@@ -294,7 +300,7 @@ impl Isp {
         };
         let leases: Vec<LeaseRef> = state.room.drain().iter().map(|held| held.leased.lease()).collect();
         if !leases.is_empty() {
-            hand_back(&self.tools, &state.lane, leases, None);
+            give_back(&self.tools, leases);
         }
         for ticket in state.room.dismiss() {
             if let Some(session) = self.waiting.remove(&ticket) {
@@ -309,16 +315,61 @@ impl Isp {
         if self.ticks.is_multiple_of(renew_every) {
             self.renew();
         }
+        self.end_expired();
         let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+        sources.iter().for_each(|source| self.check(source));
         sources.iter().for_each(|source| self.pump(source, context));
         let unused = self.lanes.values().all(|state| {
             state.room.is_unused() && state.shut_until.is_none() && self.tools.live.of(&state.lane) == Live::default()
         });
         self.unused_ticks = if unused { self.unused_ticks + 1 } else { 0 };
-        if self.unused_ticks == UNUSED_TICKS_MAX {
+        if self.unused_ticks >= UNUSED_TICKS_MAX && !self.retired {
+            self.unused_ticks = 0;
             tell(&self.scheduler, SchedulerMessage::IspIdle(self.provider.clone()));
         }
-        context.after(TICK, IspMessage::Tick);
+        // One that is retired and has nothing left ends when nobody holds its address: a timer would keep it alive.
+        if !(self.retired && unused) {
+            context.after(TICK, IspMessage::Tick);
+        }
+    }
+
+    /// What ran out of time while it waited for a session is ended here: nobody else can see it.
+    fn end_expired(&mut self) {
+        let now = self.now();
+        for state in self.lanes.values_mut() {
+            let expired = state.room.take_where(|held| now >= held.leased.delivery.expires_at);
+            let count = expired.len();
+            for Held { leased, .. } in expired {
+                let settlement = settlement::expired(&leased.delivery, leased.fence, now);
+                let told = SettlerMessage::Settle(settlement, leased.delivery);
+                if self.crew.settler.try_send(told).is_err() {
+                    tracing::debug!("the settler's mailbox is full; a lease will end instead");
+                }
+            }
+            if count > 0 && state.shut_until.is_none() {
+                tell(
+                    &self.scheduler,
+                    SchedulerMessage::Credit(state.lane.clone(), Credit::Add(count)),
+                );
+            }
+        }
+    }
+
+    /// Mends what lost messages leave behind: sessions that nobody opens any more, credit that never came back.
+    fn check(&mut self, source: &SourceId) {
+        let look = self.ticks.is_multiple_of(TICKS_BETWEEN_CREDITS);
+        let Some(state) = self.lanes.get_mut(source) else {
+            return;
+        };
+        if self.tools.live.of(&state.lane) == Live::default() {
+            state.room.nobody_is_coming();
+        }
+        if look && state.shut_until.is_none() && state.room.queued() == 0 {
+            tell(
+                &self.scheduler,
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Full),
+            );
+        }
     }
 
     fn renew(&self) {
@@ -360,8 +411,25 @@ fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, cont
     }
 }
 
-fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
-    let why = if until.is_some() { Why::BreakerOpen } else { Why::Queued };
+/// While draining: as if it had never been taken.
+fn give_back(tools: &Tools, leases: Vec<LeaseRef>) {
+    let tools = tools.clone();
+    actix::spawn(async move {
+        let due_at = tools.surroundings.clock.now();
+        let why = Why::Queued;
+        let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
+        if let Err(error) = tools.queue.release(releases).await {
+            tools.surroundings.observer.store_error(&error);
+        }
+    });
+}
+
+fn park(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
+    let why = if until.is_some() {
+        Why::BreakerOpen
+    } else {
+        Why::LaneFull
+    };
     let (tools, lane) = (tools.clone(), lane.clone());
     actix::spawn(async move {
         let parkings = leases
@@ -444,8 +512,8 @@ impl Part for Isp {
                 }
             }
             IspMessage::Tick => self.tick(context),
+            IspMessage::Retire => self.retired = true,
             IspMessage::Drain => {
-                self.draining = true;
                 let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
                 sources.iter().for_each(|source| self.empty(source));
             }

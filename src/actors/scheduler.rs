@@ -5,7 +5,7 @@
 //! Never waits inside a handler: each call to a seam is a task that reports by message.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::isp::{Isp, IspMessage};
 use super::settler::SettlerMessage;
@@ -24,15 +24,53 @@ pub struct Scheduler {
     crew: Crew,
     rooms: Vec<routing::SourceRoom>,
     leasing: [bool; 3],
-    isps: HashMap<ProviderId, Handle<Isp>>,
+    isps: Isps,
     lanes: HashMap<Lane, LaneCredit>,
     parked: HashSet<Lane>,
     unparking: HashSet<Lane>,
     awaiting: HashMap<String, Vec<Leased>>,
     awaiting_count: [usize; 3],
     ticks: u64,
-    draining: bool,
     waker: Option<Waker>,
+}
+
+/// The actors of providers, by provider. Outlives a restarted scheduler: a second actor for a provider would have a second
+/// pace.
+#[derive(Debug, Clone, Default)]
+pub struct Isps(Arc<Mutex<HashMap<ProviderId, Handle<Isp>>>>);
+
+impl Isps {
+    fn of(&self, provider: &ProviderId) -> Option<Handle<Isp>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(provider)
+            .cloned()
+    }
+
+    fn add(&self, provider: ProviderId, isp: Handle<Isp>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(provider, isp);
+    }
+
+    fn forget(&self, provider: &ProviderId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
+    }
+
+    fn all(&self) -> Vec<Handle<Isp>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,29 +134,28 @@ impl Drop for Waker {
 }
 
 impl Scheduler {
-    /// A scheduler that has seen nothing yet.
+    /// A scheduler that has seen nothing yet but the actors that are there.
     #[must_use]
-    pub fn new(tools: Tools, crew: Crew) -> Self {
+    pub fn new(tools: Tools, crew: Crew, isps: Isps) -> Self {
         let rooms = tools.sources.iter().map(|source| source.room.clone()).collect();
         Self {
             tools,
             crew,
             rooms,
             leasing: [false; 3],
-            isps: HashMap::new(),
+            isps,
             lanes: HashMap::new(),
             parked: HashSet::new(),
             unparking: HashSet::new(),
             awaiting: HashMap::new(),
             awaiting_count: [0; 3],
             ticks: 0,
-            draining: false,
             waker: None,
         }
     }
 
     fn lease_due(&mut self, context: &PartContext<'_, Self>) {
-        if self.draining {
+        if self.tools.draining.has_begun() {
             return;
         }
         for class in Class::ALL {
@@ -139,7 +176,11 @@ impl Scheduler {
     fn lease_parked(&mut self, lane: &Lane, context: &PartContext<'_, Self>) {
         let credit = self.credit(lane);
         let room = credit.left.min(self.tools.settings.look_ahead.batch);
-        if self.draining || room == 0 || !self.parked.contains(lane) || !self.unparking.insert(lane.clone()) {
+        if self.tools.draining.has_begun()
+            || room == 0
+            || !self.parked.contains(lane)
+            || !self.unparking.insert(lane.clone())
+        {
             return;
         }
         let (tools, me, lane) = (self.tools.clone(), context.handle(), lane.clone());
@@ -196,7 +237,10 @@ impl Scheduler {
             match self.route(&leased, &destination, unparked) {
                 Route::Offer(lane) => offers.entry(lane).or_default().push((leased, destination)),
                 Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
-                Route::Nowhere => self.give_back(vec![leased.lease()], Why::Queued),
+                Route::Nowhere => {
+                    let due_at = now.plus(self.tools.settings.lease);
+                    self.give_back(vec![leased.lease()], due_at, Why::Queued);
+                }
             }
         }
         for (lane, work) in offers {
@@ -246,7 +290,7 @@ impl Scheduler {
         };
         if let Err(error) = isp.try_send(IspMessage::Offer(lane.source.clone(), work)) {
             if error == SendError::Gone {
-                self.isps.remove(&lane.provider);
+                self.isps.forget(&lane.provider);
             }
             if let Some(credit) = self.lanes.get_mut(lane) {
                 credit.left += leases.len();
@@ -256,8 +300,8 @@ impl Scheduler {
     }
 
     fn isp(&mut self, provider: &ProviderId, context: &PartContext<'_, Self>) -> Option<Handle<Isp>> {
-        if let Some(isp) = self.isps.get(provider) {
-            return Some(isp.clone());
+        if let Some(isp) = self.isps.of(provider) {
+            return Some(isp);
         }
         if self.isps.len() >= self.tools.settings.providers_max {
             return None;
@@ -273,7 +317,7 @@ impl Scheduler {
             self.tools.settings.mailbox,
             move || Isp::new(id.clone(), tools.clone(), crew.clone(), scheduler.clone()),
         );
-        self.isps.insert(provider.clone(), isp.clone());
+        self.isps.add(provider.clone(), isp.clone());
         Some(isp)
     }
 
@@ -373,9 +417,8 @@ impl Scheduler {
         });
     }
 
-    fn give_back(&self, leases: Vec<LeaseRef>, why: Why) {
+    fn give_back(&self, leases: Vec<LeaseRef>, due_at: Timestamp, why: Why) {
         let tools = self.tools.clone();
-        let due_at = tools.surroundings.clock.now().plus(tools.settings.lease);
         actix::spawn(async move {
             let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
             if let Err(error) = tools.queue.release(releases).await {
@@ -385,15 +428,14 @@ impl Scheduler {
     }
 
     fn drain(&mut self) {
-        self.draining = true;
         let waiting: Vec<LeaseRef> = self
             .awaiting
             .drain()
             .flat_map(|(_, waiting)| waiting)
             .map(|leased| leased.lease())
             .collect();
-        self.give_back(waiting, Why::Queued);
-        for isp in self.isps.values() {
+        self.give_back(waiting, self.tools.surroundings.clock.now(), Why::Queued);
+        for isp in self.isps.all() {
             if isp.try_send(IspMessage::Drain).is_err() {
                 tracing::debug!("an ISP actor could not be told to drain; its leases will end instead");
             }
@@ -469,8 +511,12 @@ impl Part for Scheduler {
             SchedulerMessage::Credit(lane, change) => self.change_credit(&lane, change, context),
             SchedulerMessage::IspStarted(provider) => self.forget_lanes(&provider, context),
             SchedulerMessage::IspIdle(provider) => {
-                self.isps.remove(&provider);
-                self.lanes.retain(|lane, _| lane.provider != provider);
+                // What was offered before stands before this in its mailbox. A mailbox that is full is not idle.
+                let retired = |isp: Handle<Isp>| isp.try_send(IspMessage::Retire).is_ok();
+                if self.isps.of(&provider).is_some_and(retired) {
+                    self.isps.forget(&provider);
+                    self.lanes.retain(|lane, _| lane.provider != provider);
+                }
             }
             SchedulerMessage::Drain => self.drain(),
         }

@@ -86,7 +86,14 @@ pub async fn run(mut plan: SessionPlan) {
 }
 
 async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
-    let Some((mut session, host, address)) = connect(plan).await else {
+    // Nothing is in hand before a session is up, so a host that keeps us waiting does not keep the engine from ending.
+    let draining = plan.tools.draining.clone();
+    let connected = tokio::select! {
+        biased;
+        () = draining.begun() => None,
+        connected = connect(plan) => connected,
+    };
+    let Some((mut session, host, address)) = connected else {
         return;
     };
     plan.order.live.came_up();
@@ -115,11 +122,10 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
         }
         let Ok(Work::Deliver(leased)) = work.await else { break };
         if session.idle_check() {
-            let _ = plan
-                .order
-                .isp
-                .send(IspMessage::PutBack(source.clone(), Arc::clone(&site), leased))
-                .await;
+            tell(&plan.order.isp, || {
+                IspMessage::PutBack(source.clone(), Arc::clone(&site), leased.clone())
+            })
+            .await;
             return;
         }
         in_hand.lock().unwrap_or_else(PoisonError::into_inner).leased = Some((*leased).clone());

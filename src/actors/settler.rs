@@ -4,8 +4,8 @@
 //! and tells the observer what is durable. `policy::classify` judges, `policy::settlement` decides. What the queue could not
 //! store yet waits in the outbox, which outlives a restart; nothing is told before it is durable.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::isp::{Isp, IspMessage};
@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::policy::classify::lane_action;
 use crate::policy::seed::seed_of;
 use crate::policy::settlement;
-use crate::queue::{Leased, QueueError, SettleAnswer};
+use crate::queue::{LeaseRef, Leased, QueueError, SettleAnswer};
 
 /// Why a dot was withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum SettlerMessage {
     Settled(Vec<Pending>, Result<Vec<SettleAnswer>, QueueError>),
     /// Try again what the queue could not store.
     Retry,
+    /// Keep the leases of what is not durable yet.
+    Renew,
 }
 
 /// A Settlement that is not durable yet.
@@ -59,38 +61,72 @@ pub struct Pending {
     lane: Option<Lane>,
 }
 
-/// Settlements that wait to be stored; shared with the factory, so that a restart finds them.
+/// Settlements that are not durable yet; shared with the factory, so that a restart finds them.
 #[derive(Debug, Clone, Default)]
-pub struct Outbox(Arc<Mutex<VecDeque<Pending>>>);
+pub struct Outbox(Arc<Mutex<Pendings>>);
+
+#[derive(Debug, Default)]
+struct Pendings {
+    waiting: VecDeque<Pending>,
+    /// Handed to the queue, which has not answered yet.
+    storing: Vec<LeaseRef>,
+}
 
 impl Outbox {
+    fn pendings(&self) -> MutexGuard<'_, Pendings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, pending: Pending) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(pending);
+        self.pendings().waiting.push_back(pending);
     }
 
     fn take(&self, most: usize) -> Vec<Pending> {
-        let mut outbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = outbox.len().min(most);
-        outbox.drain(..count).collect()
+        let mut pendings = self.pendings();
+        let count = pendings.waiting.len().min(most);
+        let batch: Vec<Pending> = pendings.waiting.drain(..count).collect();
+        pendings.storing.extend(batch.iter().map(Pending::lease));
+        batch
     }
 
-    fn put_back(&self, batch: Vec<Pending>) {
-        let mut outbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for pending in batch.into_iter().rev() {
-            outbox.push_front(pending);
+    /// The queue answered for this batch; `stored` says whether it holds it.
+    fn answered(&self, batch: &[Pending], stored: bool) {
+        let mut pendings = self.pendings();
+        let done: HashSet<LeaseRef> = batch.iter().map(Pending::lease).collect();
+        pendings.storing.retain(|lease| !done.contains(lease));
+        if !stored {
+            for pending in batch.iter().rev() {
+                pendings.waiting.push_front(pending.clone());
+            }
         }
     }
 
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    fn leases(&self) -> Vec<LeaseRef> {
+        let pendings = self.pendings();
+        let waiting = pendings.waiting.iter().map(Pending::lease);
+        waiting.chain(pendings.storing.iter().copied()).collect()
     }
 
-    /// Whether none waits.
+    /// How many are not durable yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let pendings = self.pendings();
+        pendings.waiting.len() + pendings.storing.len()
+    }
+
+    /// Whether everything is durable.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Pending {
+    fn lease(&self) -> LeaseRef {
+        LeaseRef {
+            delivery: self.settlement.delivery,
+            fence: self.settlement.fence,
+        }
     }
 }
 
@@ -213,11 +249,26 @@ impl Settler {
         actix::spawn(async move {
             let settlements = batch.iter().map(|pending| pending.settlement.clone()).collect();
             let answer = queue.settle(settlements).await;
-            let kept = answer.is_err().then(|| batch.clone());
-            if me.send(SettlerMessage::Settled(batch, answer)).await.is_err()
-                && let Some(kept) = kept
-            {
-                outbox.put_back(kept);
+            // Before the settler hears of it: it may panic over the message.
+            outbox.answered(&batch, answer.is_ok());
+            if let Err(error) = me.send(SettlerMessage::Settled(batch, answer)).await {
+                tracing::debug!(%error, "the settler did not take an answer of the queue");
+            }
+        });
+    }
+
+    /// A lease that ended while the store was away would make a second copy of what is delivered.
+    fn renew(&self, context: &mut PartContext<'_, Self>) {
+        context.after(self.tools.settings.lease / 3, SettlerMessage::Renew);
+        let leases = self.outbox.leases();
+        if leases.is_empty() {
+            return;
+        }
+        let tools = self.tools.clone();
+        actix::spawn(async move {
+            let until = tools.surroundings.clock.now().plus(tools.settings.lease);
+            if let Err(error) = tools.queue.renew(leases, until).await {
+                tools.surroundings.observer.store_error(&error);
             }
         });
     }
@@ -244,7 +295,6 @@ impl Settler {
             }
             Err(error) => {
                 self.tools.surroundings.observer.store_error(&error);
-                self.outbox.put_back(batch);
                 self.failures = self.failures.saturating_add(1);
                 let pause = Duration::from_millis(50)
                     .saturating_mul(1 << self.failures.min(7))
@@ -261,6 +311,7 @@ impl Part for Settler {
     const KIND: &'static str = "settler";
 
     fn started(&mut self, context: &mut PartContext<'_, Self>) {
+        context.after(self.tools.settings.lease / 3, SettlerMessage::Renew);
         self.store(context);
     }
 
@@ -278,6 +329,7 @@ impl Part for Settler {
             SettlerMessage::Panicked(leased, host) => self.panicked(*leased, host.as_deref()),
             SettlerMessage::Settled(batch, answer) => self.settled(batch, answer, context),
             SettlerMessage::Retry => self.storing = false,
+            SettlerMessage::Renew => self.renew(context),
         }
         self.store(context);
     }

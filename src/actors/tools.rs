@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::sync::watch;
 
 use super::crafter::Crafter;
 use super::sender::Sender;
@@ -110,6 +111,8 @@ pub struct Tools {
     pub sources: Arc<Vec<SourceSettings>>,
     /// Live connections by lane; outlives a restarted actor, so that its limits hold.
     pub live: Arc<LiveConnections>,
+    /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
+    pub draining: Draining,
 }
 
 /// The actors that lanes talk to.
@@ -119,6 +122,35 @@ pub struct Crew {
     pub senders: Arc<HashMap<SourceId, Handle<Sender>>>,
     /// Settles attempts.
     pub settler: Handle<Settler>,
+}
+
+/// Whether the engine is being stopped. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Draining(Arc<watch::Sender<bool>>);
+
+impl Default for Draining {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Draining {
+    /// From now on.
+    pub fn begin(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it begins.
+    pub async fn begun(&self) {
+        // An error would mean that the sender is gone, and it is ours.
+        let _ = self.0.subscribe().wait_for(|begun| *begun).await;
+    }
 }
 
 /// Counts connections by lane.

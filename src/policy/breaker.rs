@@ -83,6 +83,11 @@ impl Breaker {
         self.canary_out = true;
     }
 
+    /// That connection will never be heard of: another may be sent.
+    pub fn on_canary_lost(&mut self) {
+        self.canary_out = false;
+    }
+
     /// A connection came up to the end of EHLO.
     pub fn on_success(&mut self) {
         *self = Self::new(self.settings);

@@ -145,6 +145,11 @@ impl LaneGate {
         self.shut_until(now).is_some()
     }
 
+    /// A connection for which a permit was given will never be heard of.
+    pub fn on_open_lost(&mut self) {
+        self.breaker.on_canary_lost();
+    }
+
     /// A message was delivered: earlier pauses are forgiven.
     pub fn on_delivered(&mut self) {
         self.pause = self.settings.slow_pause;

@@ -181,6 +181,41 @@ impl<T> LaneRoom<T> {
         Some(work)
     }
 
+    /// All work for which this holds, e.g. because its time ran out.
+    pub fn take_where(&mut self, holds: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for queue in self.sites.values_mut().flat_map(|site| &mut site.queues) {
+            if queue.iter().any(&holds) {
+                let (out, kept): (Vec<T>, VecDeque<T>) =
+                    queue
+                        .drain(..)
+                        .fold((Vec::new(), VecDeque::new()), |(mut out, mut kept), work| {
+                            match holds(&work) {
+                                true => out.push(work),
+                                false => kept.push_back(work),
+                            }
+                            (out, kept)
+                        });
+                *queue = kept;
+                taken.extend(out);
+            }
+        }
+        self.queued -= taken.len();
+        taken
+    }
+
+    /// Whether there is work or a session of this site.
+    #[must_use]
+    pub fn uses(&self, site: &Arc<str>) -> bool {
+        self.sites.get(site).is_some_and(|site| !site.is_unused())
+    }
+
+    /// No connection of the lane is up or being opened: whoever was thought to open one has died without a word.
+    pub fn nobody_is_coming(&mut self) {
+        self.sites.values_mut().for_each(|site| site.opening = 0);
+        self.gate.on_open_lost();
+    }
+
     /// Everything, when the owner stops.
     pub fn drain(&mut self) -> Vec<T> {
         self.queued = 0;
@@ -398,6 +433,39 @@ mod tests {
         );
         room.offer(&site("a"), Class::Transactional, "canary");
         assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
+    }
+
+    #[test]
+    fn a_session_that_died_without_a_word_is_opened_again() {
+        let mut room = room(5, None);
+        room.offer(&site("a"), Class::Transactional, "one");
+        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+        assert_eq!(room.steps(up(0), Timestamp(0)), [], "one is thought to be on its way");
+        room.nobody_is_coming();
+        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+    }
+
+    #[test]
+    fn a_canary_that_died_without_a_word_is_sent_again() {
+        let mut room = room(5, None);
+        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 0, Timestamp(0));
+        room.offer(&site("a"), Class::Transactional, "canary");
+        assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
+        room.nobody_is_coming();
+        assert_eq!(room.steps(up(0), Timestamp(60_001)), [open("a")]);
+    }
+
+    #[test]
+    fn what_ran_out_of_time_is_taken_out_and_the_rest_keeps_its_order() {
+        let mut room = room(1, None);
+        for work in ["one", "old", "two"] {
+            room.offer(&site("a"), Class::Transactional, work);
+        }
+        room.offer(&site("b"), Class::Critical, "old");
+        assert_eq!(room.take_where(|work| *work == "old"), ["old", "old"]);
+        assert_eq!(room.queued(), 2);
+        assert_eq!(room.drain(), ["one", "two"]);
+        assert!(room.uses(&site("a")) == room.uses(&site("b")) && !room.uses(&site("c")));
     }
 
     #[test]
