@@ -17,4 +17,9 @@ mod smtp_world;
 
 mod mail_peers;
 
+mod config;
+mod layers;
+mod source;
+mod tidy;
+mod peers;
 mod metrics;
