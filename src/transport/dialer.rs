@@ -16,13 +16,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::phases::Stopwatch;
+use super::stopwatch::Stopwatch;
 use super::tls::Tls;
 use super::tls_memory::TlsMemory;
 use super::wire::{Raw, Wire, failure_of};
-use super::{ByteStream, Deadlines, PhaseTimes, Session};
+use super::{ByteStream, Deadlines, Session};
 use crate::clock::Clock;
-use crate::domain::{AttemptOutcome, Credentials, DnsFailure, Failure, Stage, TlsPolicy};
+use crate::domain::{AttemptOutcome, Credentials, DnsFailure, Failure, PhaseTimes, Stage, TlsPolicy};
 use crate::policy::dial_guard;
 use crate::smtp::{Encryption, Next, Opening, OpeningEnd, Terms};
 

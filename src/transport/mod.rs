@@ -12,8 +12,8 @@
 mod connection;
 mod deadlines;
 mod dialer;
-mod phases;
 mod session;
+mod stopwatch;
 mod tls;
 mod tls_memory;
 mod wire;
@@ -21,6 +21,5 @@ mod wire;
 pub use crate::smtp::{Transaction, TransactionOutcome};
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
-pub use phases::PhaseTimes;
 pub use session::{Outgoing, Session};
 pub use wire::ByteStream;

@@ -7,10 +7,9 @@
 
 use std::pin::pin;
 
-use super::PhaseTimes;
 use super::connection::Connection;
-use super::phases::Stopwatch;
-use crate::domain::Failure;
+use super::stopwatch::Stopwatch;
+use crate::domain::{Failure, PhaseTimes};
 use crate::smtp::{Capabilities, Conversation, DOT_BYTES, DotStuffer, Envelope, Machine as _, Next, Transaction};
 
 /// A body up to this size waits for the gate and leaves in one piece with the dot; a larger one is sent meanwhile.

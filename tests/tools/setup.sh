@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets up what the tests need beside Rust, below target/tools, without installing anything: a Python environment with an
-# independent DKIM verifier, and the mail servers that our mail must reach, unpacked from Debian's packages.
+# independent DKIM verifier, the mail servers that our mail must reach, and Prometheus, unpacked from Debian's packages.
 #
 # Needs Debian 12 or newer, python3 with venv (Debian: python3-venv) and a package index that pip can reach. Root is needed
 # only where apt has no package lists yet. Safe to run again: what is there stays.
@@ -95,9 +95,16 @@ setup_exim() {
     chmod u-s "$tools/exim/usr/sbin/exim4"
 }
 
+# Also brings promtool. Its pages for browsers are large and nobody looks at them.
+setup_prometheus() {
+    unpack prometheus prometheus
+    rm -rf "$tools/prometheus/usr/share"
+}
+
 mkdir -p "$tools"
 setup_python
 setup_postfix
 setup_exim
+setup_prometheus
 rm -f "$log"
 echo "tests/tools: ready"

@@ -19,7 +19,7 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[(
 )];
 
 fn tool(name: &str) -> PathBuf {
-    let tool = path("target/tools/prometheus").join(name);
+    let tool = path("target/tools/prometheus/usr/bin").join(name);
     assert!(
         tool.exists(),
         "{} is missing: run tests/tools/setup.sh first",
