@@ -32,26 +32,22 @@ setup_python() {
     cp "$requirements" "$venv/installed.txt"
 }
 
-# The packages to unpack for "$@": those named, and what they depend on and this system has not got.
-missing_packages() {
-    for package in "$@"; do
-        echo "$package"
-        apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package" |
-            while read -r _ file _; do
-                name=${file%%_*}
-                case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null) in
-                ii*) ;;
-                *) echo "$name" ;;
-                esac
-            done
-    done | sort -u
-}
-
-# Downloads "$@" and what they need into the folder $debs.
+# Downloads "$@" and what they depend on and this system has not got, into the folder $debs.
 download() {
     rm -rf "$debs"
     mkdir -p "$debs"
-    packages=$(missing_packages "$@") && (cd "$debs" && apt-get download -qq $packages)
+    wanted="$*"
+    for package in "$@"; do
+        needed=$(apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package") || return
+        # Lines of address, file, size and hash; a file is name_version_architecture.deb.
+        for dependency in $(echo "$needed" | sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p"); do
+            case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$dependency" 2>/dev/null) in
+            ii*) ;;
+            *) wanted="$wanted $dependency" ;;
+            esac
+        done
+    done
+    (cd "$debs" && apt-get download -qq $wanted)
 }
 
 # unpack NAME PACKAGE...: unpacks Debian packages below target/tools/NAME. They are not installed: servers that cannot be
