@@ -122,6 +122,7 @@ pub async fn start_on(
         store: Arc::clone(&seams.store),
         resolver: Arc::clone(&seams.resolver),
         clock: seams.clock.clone(),
+        observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
     }));

@@ -134,6 +134,7 @@ pub fn start<P: Part>(
     mailbox: usize,
     factory: impl Fn() -> P + Send + Sync + 'static,
 ) -> Handle<P> {
+    surroundings.observer.actor_started(P::KIND);
     let restarts = Restarts::new(surroundings.restarts);
     let factory: Arc<dyn Fn() -> P + Send + Sync> = Arc::new(factory);
     let address = Supervisor::start(move |context: &mut Context<Shell<P>>| {

@@ -175,6 +175,12 @@ pub(super) struct Domain {
     pub(super) name: DomainName,
     #[serde(default)]
     pub(super) verified: bool,
+    #[serde(default = "yes")]
+    pub(super) dkim: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -60,6 +60,8 @@ pub struct DeclaredDomain {
     pub name: String,
     /// Whether it may send without a DNS check.
     pub verified: bool,
+    /// Whether its mail is signed.
+    pub dkim: bool,
 }
 
 /// Everything an engine needs to know.
@@ -168,6 +170,7 @@ impl Settings {
                 .map(|domain| DeclaredDomain {
                     name: domain.name.0.clone(),
                     verified: domain.verified,
+                    dkim: domain.dkim,
                 })
                 .collect(),
             routes: routes(&raw.routes, env)?,
