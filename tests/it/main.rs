@@ -19,7 +19,7 @@ mod mail_peers;
 
 mod config;
 mod layers;
+mod metrics;
+mod peers;
 mod source;
 mod tidy;
-mod peers;
-mod metrics;

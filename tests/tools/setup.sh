@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sets up what the tests need beside Rust, below target/tools, without installing anything: a Python environment with an
-# independent DKIM verifier, and the mail servers that our mail must reach, unpacked from Debian's packages.
+# Sets up what the tests need beside Rust, below target/tools: a Python environment with an independent DKIM verifier, and
+# the mail servers that our mail must reach, unpacked from Debian's packages.
 #
-# Needs Debian 12 or newer, python3 with venv (Debian: python3-venv) and a package index that pip can reach. Root is needed
-# only where apt has no package lists yet. Safe to run again: what is there stays.
+# Needs Debian 12 or newer and a package index that pip can reach. Installs python3-venv if it is missing and nothing else;
+# for that, and where apt has no package lists yet, it must be run by root. Safe to run again: what is there stays.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -26,6 +26,10 @@ setup_python() {
         return
     fi
     echo "tests/tools: python"
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        quietly apt-get update -qq
+        quietly env DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends python3-venv
+    fi
     rm -rf "$venv"
     quietly python3 -m venv "$venv"
     quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
