@@ -46,11 +46,18 @@ def files(message):
     )
 
 
+def holds(checker, index, lookup):
+    try:
+        return checker.verify(idx=index, dnsfunc=lookup)
+    except dkim.ValidationError:
+        return False
+
+
 def signatures(raw, records):
     checker = dkim.DKIM(raw)
     count = sum(1 for name, _ in checker.headers if name.lower() == b"dkim-signature")
     lookup = lambda name, timeout=5: records[name.decode().rstrip(".")].encode()
-    return [checker.verify(idx=index, dnsfunc=lookup) for index in range(count)]
+    return [holds(checker, index, lookup) for index in range(count)]
 
 
 def check(raw, records):

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Sets up what the tests need beside Rust, below target/tools, without installing anything: a Python environment with an
-# independent DKIM verifier, the mail servers that our mail must reach, and Prometheus, unpacked from Debian's packages.
+# Sets up what the tests need beside Rust, below target/tools: a Python environment with an independent DKIM verifier, the
+# mail servers that our mail must reach, and Prometheus, unpacked from Debian's packages.
 #
-# Needs Debian 12 or newer, python3 with venv (Debian: python3-venv) and a package index that pip can reach. Root is needed
-# only where apt has no package lists yet. Safe to run again: what is there stays.
+# Needs Debian 12 or newer and a package index that pip can reach. Installs python3-venv if it is missing and nothing else;
+# for that, and where apt has no package lists yet, it must be run by root. Safe to run again: what is there stays.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -26,32 +26,32 @@ setup_python() {
         return
     fi
     echo "tests/tools: python"
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        quietly apt-get update -qq
+        quietly env DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends python3-venv
+    fi
     rm -rf "$venv"
     quietly python3 -m venv "$venv"
     quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$venv/installed.txt"
 }
 
-# The packages to unpack for "$@": those named, and what they depend on and this system has not got.
-missing_packages() {
-    for package in "$@"; do
-        echo "$package"
-        apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package" |
-            while read -r _ file _; do
-                name=${file%%_*}
-                case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null) in
-                ii*) ;;
-                *) echo "$name" ;;
-                esac
-            done
-    done | sort -u
-}
-
-# Downloads "$@" and what they need into the folder $debs.
+# Downloads "$@" and what they depend on and this system has not got, into the folder $debs.
 download() {
     rm -rf "$debs"
     mkdir -p "$debs"
-    packages=$(missing_packages "$@") && (cd "$debs" && apt-get download -qq $packages)
+    wanted="$*"
+    for package in "$@"; do
+        needed=$(apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package") || return
+        # Lines of address, file, size and hash; a file is name_version_architecture.deb.
+        for dependency in $(echo "$needed" | sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p"); do
+            case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$dependency" 2>/dev/null) in
+            ii*) ;;
+            *) wanted="$wanted $dependency" ;;
+            esac
+        done
+    done
+    (cd "$debs" && apt-get download -qq $wanted)
 }
 
 # unpack NAME PACKAGE...: unpacks Debian packages below target/tools/NAME. They are not installed: servers that cannot be

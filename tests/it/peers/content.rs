@@ -198,6 +198,9 @@ async fn the_code_arrives(peer: Peer) {
         body.trim_end_matches('\n'),
         "Hello Jacky, Your verification code is 483921"
     );
+    // The verifier does look: with another code no signature holds.
+    let other = text.replace("483921", "483922").into_bytes();
+    assert_eq!(bed.read(&[other]).await[0]["signatures"], json!([false, false]));
     peer.assert_no_complaints();
     bed.stop().await;
 }
