@@ -1,5 +1,10 @@
 //! The config file: the manual says what is, and a mistake is named with its key and its line.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -92,125 +97,134 @@ fn other(value: &str) -> Option<String> {
     Some(format!("{}{}", number + 1, &value[digits.len()..]))
 }
 
-/// A mistake, and what the error must say: the words, and the line when the mistake stands on one.
 #[test]
-fn a_mistake_is_named_with_its_key_and_its_line() {
-    let check = |text: &str, line: Option<usize>, expect: &[&str]| {
-        let error = match read(text) {
-            Err(error) => error.to_string(),
-            Ok(_) => panic!("{text} was taken"),
-        };
-        for expect in expect {
-            assert!(error.contains(expect), "{text}\nsays {error}\nand not {expect}");
-        }
-        if let Some(line) = line {
-            assert!(
-                error.contains(&format!("line {line} ")),
-                "{text}\nsays {error}\nand not line {line}"
-            );
-        }
-    };
-    // Unknown keys, at each depth.
-    check("data: ./x\nqueue: fast", Some(2), &["unknown field `queue`"]);
-    check(
+fn an_unknown_key_is_named_with_its_line_at_each_depth() {
+    wrong("data: ./x\nqueue: fast", Some(2), &["unknown field `queue`"]);
+    wrong(
         "api:\n  listen: 127.0.0.1:0\n  port: 80",
         Some(3),
         &["unknown field `port`", "listen"],
     );
-    check(
+    wrong(
         "delivery:\n  timeouts: {banner: 1s, ehlo: 1s}",
         Some(2),
         &["unknown field `ehlo`"],
     );
-    check(
+    wrong(
         "sources:\n  - id: a\n    addr: 127.0.0.1",
         Some(3),
         &["unknown field `addr`"],
     );
-    // Wrong types.
-    check("api:\n  workers: many", Some(2), &["many"]);
-    check("api:\n  body_mib: -1", Some(2), &["-1"]);
-    check("api:\n  listen: localhost", Some(2), &["localhost"]);
-    check("domains: example.com", Some(1), &[]);
-    check("delivery:\n  allow_networks: [everything]", Some(2), &["everything"]);
-    // Wrong words, numbers and times.
-    check("log:\n  format: xml", Some(2), &["\"xml\" is none of text, json"]);
-    check(
-        "delivery:\n  tls: maybe",
-        Some(2),
-        &["\"maybe\" is none of off, opportunistic"],
-    );
-    check(
-        "sources:\n  - {id: a, classes: [urgent]}",
-        Some(2),
-        &["\"urgent\" is none of critical"],
-    );
-    check("api:\n  batch: 0", Some(2), &["0 must be between 1 and"]);
-    check("engine:\n  lease: 60", Some(2), &["\"60\" is not a time such as"]);
-    check("engine:\n  lease: -5s", Some(2), &["\"-5s\" is not a time such as"]);
-    check("store:\n  retention: 100000h", Some(2), &["longer than a year"]);
-    check(
-        "metrics:\n  listen: here",
-        Some(2),
-        &["\"here\" is not an address such as"],
-    );
-    check(
-        "domains:\n  - name: \"exa mple\"",
-        Some(2),
-        &["\"exa mple\" is not a domain name"],
-    );
-    check(
-        "providers:\n  google: {messages_per_second: -1}",
-        Some(2),
-        &["-1 must be 0 or more"],
-    );
-    // Missing keys, a key twice, no YAML at all.
-    check(
+    wrong(
         "routes:\n  - name: a\n    domains: [\"*\"]\n    port: 25",
         None,
         &["missing field `host`"],
     );
-    check("data: ./a\ndata: ./b", Some(2), &["data"]);
-    check("data: [", None, &["line"]);
-    // Keys that do not go together: the path of the key is the name.
-    check(
+    wrong("data: ./a\ndata: ./b", Some(2), &["data"]);
+    wrong("data: [", None, &["line"]);
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_line() {
+    wrong("api:\n  workers: many", Some(2), &["many"]);
+    wrong("api:\n  body_mib: -1", Some(2), &["-1"]);
+    wrong("api:\n  listen: localhost", Some(2), &["localhost"]);
+    wrong("domains: example.com", Some(1), &[]);
+    wrong("delivery:\n  allow_networks: [everything]", Some(2), &["everything"]);
+}
+
+#[test]
+fn a_wrong_word_number_or_time_is_named_with_its_line_and_what_would_be_right() {
+    wrong("log:\n  format: xml", Some(2), &["\"xml\" is none of text, json"]);
+    wrong(
+        "delivery:\n  tls: maybe",
+        Some(2),
+        &["\"maybe\" is none of off, opportunistic"],
+    );
+    wrong(
+        "sources:\n  - {id: a, classes: [urgent]}",
+        Some(2),
+        &["\"urgent\" is none of critical"],
+    );
+    wrong("api:\n  batch: 0", Some(2), &["0 must be between 1 and"]);
+    wrong("engine:\n  lease: 60", Some(2), &["\"60\" is not a time such as"]);
+    wrong("engine:\n  lease: -5s", Some(2), &["\"-5s\" is not a time such as"]);
+    wrong("store:\n  retention: 100000h", Some(2), &["longer than a year"]);
+    wrong(
+        "metrics:\n  listen: here",
+        Some(2),
+        &["\"here\" is not an address such as"],
+    );
+    wrong(
+        "domains:\n  - name: \"exa mple\"",
+        Some(2),
+        &["\"exa mple\" is not a domain name"],
+    );
+    wrong(
+        "providers:\n  google: {messages_per_second: -1}",
+        Some(2),
+        &["-1 must be 0 or more"],
+    );
+}
+
+/// These are each right where they stand, so that the path of the key is what names them.
+#[test]
+fn keys_that_do_not_go_together_are_named() {
+    wrong(
         "sources:\n  - id: a\n  - id: a",
         None,
         &["sources[1].id", "\"a\" is also the id of sources[0]"],
     );
-    check(
+    wrong(
         "sources:\n  - {id: a, classes: [critical]}",
         None,
         &["sources", "no source carries class"],
     );
-    check("sources:\n  - id: a b", None, &["sources[0].id", "must be a word"]);
-    check(
+    wrong("sources:\n  - id: a b", None, &["sources[0].id", "must be a word"]);
+    wrong(
         "providers:\n  googel: {connections: 1}",
         None,
         &["providers.googel", "no such provider"],
     );
     let route = |rest: &str| format!("routes:\n  - {{name: a, domains: [\"*\"], host: h.example, port: 587, {rest}}}");
-    check(&route("user: u"), None, &["routes[0].user", "go together"]);
-    check(
+    wrong(&route("user: u"), None, &["routes[0].user", "go together"]);
+    wrong(
         &route("user: u, password_env: UNSET"),
         None,
         &["routes[0].password_env", "has no UNSET"],
     );
-    check(
+    wrong(
         &route("user: u, password_env: SET, tls: off"),
         None,
         &["routes[0].tls", "without encryption"],
     );
-    check(
+    wrong(
         "routes:\n  - {name: a, domains: [], host: h, port: 1}",
         None,
         &["routes[0].domains"],
     );
-    check(
+    wrong(
         "routes:\n  - {name: a, domains: [\"*\"], host: h, port: 0}",
         None,
         &["routes[0].host"],
     );
+}
+
+/// Reads a mistake: the error must say these words, and the line when the mistake stands on one.
+fn wrong(text: &str, line: Option<usize>, expect: &[&str]) {
+    let error = match read(text) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{text} was taken"),
+    };
+    for expect in expect {
+        assert!(error.contains(expect), "{text}\nsays {error}\nand not {expect}");
+    }
+    if let Some(line) = line {
+        assert!(
+            error.contains(&format!("line {line} ")),
+            "{text}\nsays {error}\nand not line {line}"
+        );
+    }
 }
 
 #[test]

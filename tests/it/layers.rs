@@ -4,6 +4,11 @@
 //! error even when it compiles. Changing an existing line is a change of the architecture: a commit of its own, with its
 //! reason.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{RustFile, rust_files, words};

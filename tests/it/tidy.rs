@@ -1,6 +1,13 @@
 //! Tidiness that no compiler checks: door-plates, sizes, doors without logic, nothing of one machine.
 //!
+//! Documents are checked for names of files that are not there.
+//!
 //! The length of functions and missing documentation are clippy's and the compiler's; imports are `layers`'.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
 
 use super::source::{RustFile, files, root, rust_files, words};
 
@@ -107,6 +114,47 @@ fn no_file_names_a_place_of_one_machine() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the documents send a reader to is there: files, folders and links.
+#[test]
+fn the_documents_name_only_what_exists() {
+    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "bench/RESULTS.md"];
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for document in documents {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        for path in paths_in(&text) {
+            named += 1;
+            let beside = root().join(document).parent().unwrap().join(path);
+            if !root().join(path).exists() && !beside.exists() {
+                wrong.push(format!("{document} names {path}"));
+            }
+        }
+    }
+    assert!(named > 20, "only {named} paths");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Links to files, and words in backticks that look like a place in the repository.
+fn paths_in(text: &str) -> Vec<&str> {
+    let places = [
+        "src/",
+        "tests/",
+        "rules/",
+        "grafana/",
+        "bench/",
+        "provider_sim/",
+        "templates/",
+    ];
+    let quoted = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| places.iter().any(|place| word.starts_with(place)) && !word.contains(char::is_whitespace));
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.starts_with('#') && !link.contains("://"));
+    quoted.chain(links).collect()
+}
+
 #[test]
 fn the_tests_of_tidiness_can_fail() {
     let check = |code: &str, expect: &[&str]| assert_eq!(functions_with_bodies(code), expect, "{code}");
@@ -115,6 +163,10 @@ fn the_tests_of_tidiness_can_fail() {
         &[],
     );
     check("pub trait T { fn a(&self) -> u8 { 1 } }", &["a"]);
+    assert_eq!(
+        paths_in("see `src/no.rs`, `a b`, [x](y.md) and [z](https://z.example)"),
+        ["src/no.rs", "y.md"]
+    );
     check("fn a() where A: B { } fn b();", &["a"]);
     assert!(names_place(concat!("see /", "root/x"), concat!("/", "root/")));
     assert!(!names_place(

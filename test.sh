@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Sets up what the tests need and runs everything: format, clippy, a binary without failpoints, a bench smoke, all tests.
+# This is the README's test command, and all that .ci/run does.
+#
+#   ./test.sh            everything, in this order: setup format clippy failpoints smoke tests
+#   ./test.sh STEP...    only these steps
+#
+# The first step that fails ends the run and is named. The tests come last, so that the last lines are their own summary.
+#
+# Needs Rust, and Debian for the mail servers that the tests deliver to: root, or sudo without a password, only where a
+# package of Debian is missing. Everything else is put into target/. With cargo-nextest each test is a process of its own
+# and one that hangs is ended after two minutes; without it the same tests run under `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-never}"
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
+setup() {
+    if ! command -v cargo >/dev/null; then
+        echo "cargo is not there: install Rust from https://rustup.rs" >&2
+        return 1
+    fi
+    if ! cargo fmt --version >/dev/null || ! cargo clippy --version >/dev/null; then
+        rustup component add rustfmt clippy
+    fi
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if ((${#missing[@]})); then
+        echo "installing ${missing[*]}"
+        as_root apt-get -qq update
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"
+    fi
+    tests/tools/setup.sh
+}
+
+format() {
+    cargo fmt --all --check
+}
+
+clippy() {
+    cargo clippy --workspace --all-targets --features failpoints -- -D warnings
+}
+
+# A failpoint in a shipped binary would let its environment stop or change it. A binary that has failpoints holds their
+# names. Only names with a hyphen are looked for, since a word alone may be there for other reasons.
+failpoints() {
+    local names found
+    names=$(grep -rhoE 'fail_point!\("[a-z]+-[a-z-]+"' src | cut -d'"' -f2 | sort -u)
+    if [[ -z $names ]]; then
+        echo "no failpoint in src has a name with a hyphen: the search is wrong" >&2
+        return 1
+    fi
+    # First a binary that has them: if they cannot be seen there, not seeing them proves nothing.
+    cargo build --quiet --features failpoints
+    found=$(failpoints_in target/debug/posthaste "$names")
+    if [[ $found != "$names" ]]; then
+        echo "the binary with failpoints shows only: $found" >&2
+        return 1
+    fi
+    cargo build --quiet
+    found=$(failpoints_in target/debug/posthaste "$names")
+    if [[ -n $found ]]; then
+        echo "the binary that ships has failpoints: $found" >&2
+        return 1
+    fi
+    echo "none in the binary that ships; all $(wc -l <<<"$names") in one with the feature"
+}
+
+# Those of the names $2 that are in the binary $1.
+failpoints_in() {
+    local name
+    while read -r name; do
+        if grep --quiet --text --fixed-strings -e "$name" "$1"; then echo "$name"; fi
+    done <<<"$2"
+}
+
+# Mail through a running engine into a receiver: that everything arrives, not how fast.
+smoke() {
+    cargo build --quiet --bin posthaste
+    cargo run --quiet --package bench -- w1 --smoke
+}
+
+tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --workspace --features failpoints
+    else
+        echo "cargo-nextest is not installed: the same tests under cargo test"
+        cargo test --workspace --all-targets --features failpoints --no-fail-fast
+    fi
+}
+
+step=none
+ended() {
+    local code=$?
+    # The tests' own summary is the last word on them.
+    if ((code != 0)) && [[ $step != tests ]]; then
+        echo "test.sh: step \"$step\" failed with exit code $code" >&2
+    fi
+}
+trap ended EXIT
+
+if (($# == 0)); then
+    set -- setup format clippy failpoints smoke tests
+fi
+for step in "$@"; do
+    case $step in
+        setup | format | clippy | failpoints | smoke | tests) ;;
+        *)
+            echo "test.sh: there is no step \"$step\"; read the head of this file" >&2
+            trap - EXIT
+            exit 2
+            ;;
+    esac
+    echo "== $step (after ${SECONDS} s)"
+    "$step"
+done
