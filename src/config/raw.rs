@@ -222,6 +222,7 @@ pub(super) struct Delivery {
     pub(super) allow_networks: Vec<IpNet>,
     pub(super) life: ByClass<Time>,
     pub(super) retry: ByClass<Vec<Time>>,
+    pub(super) greylist: Time,
     pub(super) on_ambiguous: ByClass<AmbiguousWord>,
     pub(super) hold: Time,
     pub(super) breaker: Breaker,
@@ -249,6 +250,7 @@ impl Default for Delivery {
                 transactional: patient.clone(),
                 broadcast: patient,
             },
+            greylist: seconds(300),
             on_ambiguous: ByClass {
                 critical: AmbiguousWord(OnAmbiguous::Resend),
                 transactional: AmbiguousWord(OnAmbiguous::Resend),

@@ -385,6 +385,7 @@ fn engine(raw: &Raw) -> EngineSettings {
         settlement: SettlementSettings {
             retry: RetrySettings {
                 schedule,
+                greylist_wait_min: delivery.greylist.0,
                 ..RetrySettings::default()
             },
             on_ambiguous: by_class(&delivery.on_ambiguous).map(|word| word.0),

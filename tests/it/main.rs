@@ -16,3 +16,10 @@ mod smtp_tls;
 mod smtp_world;
 
 mod mail_peers;
+
+mod config;
+mod layers;
+mod source;
+mod tidy;
+mod peers;
+mod metrics;
