@@ -55,7 +55,7 @@ impl Engine {
         let log = std::fs::File::create(directory.0.join("log"))?;
         command.stderr(log);
         let mut child = Child::spawn(command, "engine")?;
-        let key = match child.first_line_with("ph_") {
+        let key = match first_line_with(&mut child, "ph_") {
             Some(key) => key,
             None => bail!("the engine did not start: {}", directory.log()),
         };
@@ -83,15 +83,20 @@ impl Engine {
     }
 }
 
-impl Child {
-    /// The first line of standard output that starts with `prefix`, without blanks around it.
-    fn first_line_with(&mut self, prefix: &str) -> Option<String> {
-        let output = self.take_stdout()?;
-        let lines = BufReader::new(output).lines().map_while(Result::ok);
-        lines
-            .map(|line| line.trim().to_owned())
-            .find(|line| line.starts_with(prefix))
-    }
+/// The first line of a child's standard output that starts with `prefix`, without blanks around it. The rest is read and
+/// thrown away for as long as the child lives: a program whose output nobody takes may die of it.
+fn first_line_with(child: &mut Child, prefix: &'static str) -> Option<String> {
+    let output = child.take_stdout()?;
+    let (found, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if line.trim().starts_with(prefix) {
+                // Only the first is waited for.
+                let _ = found.send(line.trim().to_owned());
+            }
+        }
+    });
+    answer.recv().ok()
 }
 
 fn config_text(plan: &EnginePlan, directory: &Path, api: SocketAddr, metrics: SocketAddr) -> String {

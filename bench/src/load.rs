@@ -80,6 +80,8 @@ pub(crate) struct LoadReport {
     pub(crate) calls: u64,
     /// Calls that were answered 503 and repeated.
     pub(crate) pressed: u64,
+    /// From the first call to the last answer.
+    #[serde(rename = "accept_seconds")]
     pub(crate) seconds: f64,
     pub(crate) accepted_per_second: f64,
     /// Milliseconds of a call.
