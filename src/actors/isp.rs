@@ -180,9 +180,7 @@ impl Isp {
                         let _ = session.send(Work::Close);
                     }
                 }
-                Step::HandBack { work } => {
-                    park(&self.tools, &state.lane, work.iter().map(Leased::lease).collect())
-                }
+                Step::HandBack { work } => park(&self.tools, &state.lane, work.iter().map(Leased::lease).collect()),
                 Step::AskAgainAt(at) => {
                     if state.pump_at.is_none_or(|known| known <= now || at < known) {
                         state.pump_at = Some(at);

@@ -173,7 +173,11 @@ impl Scheduler {
     fn lease_parked(&mut self, lane: &Lane, context: &PartContext<'_, Self>) {
         let credit = self.credit(lane);
         let room = credit.left.min(self.tools.settings.look_ahead.batch);
-        if self.tools.draining.has_begun() || room == 0 || !self.parked.contains(lane) || !self.unparking.insert(lane.clone()) {
+        if self.tools.draining.has_begun()
+            || room == 0
+            || !self.parked.contains(lane)
+            || !self.unparking.insert(lane.clone())
+        {
             return;
         }
         let (tools, me, lane) = (self.tools.clone(), context.handle(), lane.clone());

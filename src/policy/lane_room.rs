@@ -186,16 +186,16 @@ impl<T> LaneRoom<T> {
         let mut taken = Vec::new();
         for queue in self.sites.values_mut().flat_map(|site| &mut site.queues) {
             if queue.iter().any(&holds) {
-                let (out, kept): (Vec<T>, VecDeque<T>) = queue.drain(..).fold(
-                    (Vec::new(), VecDeque::new()),
-                    |(mut out, mut kept), work| {
-                        match holds(&work) {
-                            true => out.push(work),
-                            false => kept.push_back(work),
-                        }
-                        (out, kept)
-                    },
-                );
+                let (out, kept): (Vec<T>, VecDeque<T>) =
+                    queue
+                        .drain(..)
+                        .fold((Vec::new(), VecDeque::new()), |(mut out, mut kept), work| {
+                            match holds(&work) {
+                                true => out.push(work),
+                                false => kept.push_back(work),
+                            }
+                            (out, kept)
+                        });
                 *queue = kept;
                 taken.extend(out);
             }
