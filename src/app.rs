@@ -68,6 +68,8 @@ pub struct Running {
     pub observer: Arc<Observer>,
     /// The actors.
     pub engine: Engine,
+    /// The queue, to look at.
+    pub queue: Arc<dyn Queue>,
     state: Arc<ApiState>,
     servers: Vec<ServerHandle>,
     control: Option<PathBuf>,
@@ -122,6 +124,7 @@ pub async fn start_on(
         store: Arc::clone(&seams.store),
         resolver: Arc::clone(&seams.resolver),
         clock: seams.clock.clone(),
+        observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
     }));
@@ -154,6 +157,7 @@ pub async fn start_on(
         first_key,
         observer,
         engine,
+        queue: seams.queue,
         state,
         servers,
         control,

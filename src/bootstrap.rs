@@ -69,9 +69,12 @@ pub async fn domains(store: &dyn Store, tenant: TenantId, declared: &[DeclaredDo
                 name: domain.name.clone(),
                 status,
                 return_path_subdomain: "bounce".to_owned(),
-                dkim: new_keys(domain.name.clone(), now)
-                    .await
-                    .with_context(|| format!("domains: keys of {}", domain.name))?,
+                dkim: match domain.dkim {
+                    false => Vec::new(),
+                    true => new_keys(domain.name.clone(), now)
+                        .await
+                        .with_context(|| format!("domains: keys of {}", domain.name))?,
+                },
                 created_at: now,
                 checked_at: None,
             },

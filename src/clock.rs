@@ -47,6 +47,12 @@ impl Clock {
         self.inner.wall.plus(self.inner.monotonic.elapsed())
     }
 
+    /// Time since this clock was made: finer than [`Timestamp`], for measuring.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.inner.monotonic.elapsed()
+    }
+
     /// The tokio instant at which this clock will show `at`: for timers.
     #[must_use]
     pub fn instant_of(&self, at: Timestamp) -> tokio::time::Instant {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::api::ApiState;
 use crate::bootstrap;
 use crate::clock::Clock;
-use crate::domain::{ApiKey, Delivery, MessageId, TenantId};
+use crate::domain::{ApiKey, Delivery, MessageId, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Characters of a key's hash that name it in lists.
@@ -80,6 +80,7 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
         Ok(None) => return refuse(404, "there is no message with this id"),
         Err(error) => return broken(&error),
     };
+    let now = shared.clock.now();
     match shared.store.deliveries(id).await {
         Ok(deliveries) => HttpResponse::Ok().json(json!({
             "id": id.to_string(),
@@ -88,18 +89,18 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
             "class": message.class.name(),
             "created_at": message.created_at.to_string(),
             "expires_at": message.expires_at.to_string(),
-            "deliveries": deliveries.iter().map(delivery_view).collect::<Vec<_>>(),
+            "deliveries": deliveries.iter().map(|delivery| delivery_view(delivery, now)).collect::<Vec<_>>(),
         })),
         Err(error) => broken(&error),
     }
 }
 
-fn delivery_view(delivery: &Delivery) -> Value {
+fn delivery_view(delivery: &Delivery, now: Timestamp) -> Value {
     json!({
         "recipient": delivery.address,
         "state": delivery.state.name(),
         "why": delivery.why.map(crate::domain::Why::name),
-        "until": (!delivery.state.is_final()).then(|| delivery.due_at.to_string()),
+        "until": (!delivery.state.is_final() && delivery.due_at > now).then(|| delivery.due_at.to_string()),
         "attempts": delivery.attempts,
         "ambiguous": delivery.ambiguous,
         "source": delivery.source.as_ref().map(ToString::to_string),

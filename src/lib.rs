@@ -7,7 +7,9 @@
 //! 3. [`clock`], [`queue`], [`store`], [`resolver`], [`transport`], [`observe`]: seams to the outside, a file per implementation.
 //! 4. [`actors`]: the moving parts, thin.
 //! 5. [`api`], [`config`]: what the outside sees.
-//! 6. [`app`]: the composition root; `cli`: the commands.
+//! 6. [`bootstrap`]: what a first start makes. [`control`]: the socket for commands beside a running engine.
+//! 7. [`app`]: the composition root, the one file that knows everything.
+//! 8. [`cli`]: the commands.
 //!
 //! ARCHITECTURE.md tells the journey of one message through these rooms.
 

@@ -1,2 +1,65 @@
-//! Measurements.
-fn main() {}
+//! Measurements: a load generator for the API, a receiver that is not the bottleneck, and the figures of `RESULTS.md`.
+//!
+//! Nothing here asserts a time. `w1 --smoke` checks that everything arrives, and is what CI runs.
+
+mod call;
+mod engine;
+mod fit;
+mod load;
+mod mail;
+mod output;
+mod process;
+mod queue_memory;
+mod scrape;
+mod sink;
+mod w1;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, about = "Load, receivers and measurements for Posthaste.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send mail to a running engine's API and say how fast it was accepted.
+    Load(load::LoadArguments),
+    /// Receive mail over SMTP as fast as it comes and count it.
+    Sink(sink::SinkArguments),
+    /// Start an engine and a sink, send mail through both, measure the whole road.
+    W1(w1::W1Arguments),
+    /// Fill the queue of an engine whose only route is shut and report its memory.
+    QueueMemory(queue_memory::QueueMemoryArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread: the injector must leave the machine to what is measured.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("bench: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Load(arguments) => load::run(&arguments).await,
+            Command::Sink(arguments) => sink::run(&arguments).await,
+            Command::W1(arguments) => w1::run(&arguments).await,
+            Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -32,6 +32,8 @@ impl Engine {
     pub fn start(tools: &Tools) -> Self {
         let mailbox = tools.settings.mailbox;
         let surroundings = &tools.surroundings;
+        // Sessions are tasks: nobody starts them as actors.
+        surroundings.observer.actor_started("session");
         let outbox = Outbox::default();
         let settler = {
             let (tools, outbox) = (tools.clone(), outbox.clone());

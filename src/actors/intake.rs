@@ -18,6 +18,8 @@ pub enum Refusal {
     Overloaded,
     /// The store said no, or nothing.
     Store(QueueError),
+    /// The answer got lost in a panic: whether it is stored is not known.
+    Lost,
 }
 
 /// What an intake can be told.
@@ -113,6 +115,6 @@ impl IntakeHandle {
         {
             return Err(Refusal::Overloaded);
         }
-        answer.await.unwrap_or(Err(Refusal::Overloaded))
+        answer.await.unwrap_or(Err(Refusal::Lost))
     }
 }

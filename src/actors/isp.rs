@@ -75,10 +75,17 @@ pub struct Isp {
     retired: bool,
 }
 
+/// A leased Delivery that waits for a session of its site.
+#[derive(Debug)]
+struct Held {
+    leased: Leased,
+    site: Arc<str>,
+}
+
 #[derive(Debug)]
 struct LaneState {
     lane: Lane,
-    room: LaneRoom<Leased>,
+    room: LaneRoom<Held>,
     sites: HashMap<Arc<str>, Arc<Destination>>,
     full_credit: usize,
     pump_at: Option<Timestamp>,
@@ -142,7 +149,8 @@ impl Isp {
                 let room = &state.room;
                 state.sites.retain(|site, _| room.uses(site));
             }
-            state.room.offer(&destination.site, leased.delivery.class, leased);
+            let (class, site) = (leased.delivery.class, Arc::clone(&destination.site));
+            state.room.offer(&destination.site, class, Held { leased, site });
             state.sites.insert(Arc::clone(&destination.site), destination);
         }
     }
@@ -157,21 +165,28 @@ impl Isp {
             return;
         };
         let live = self.tools.live.of(&state.lane);
+        let shut_until = state.room.shut_until(now);
         let mut given = 0;
         for step in state.room.steps(live, now) {
             match step {
-                Step::Give { ticket, work } => {
-                    let class = work.delivery.class;
-                    let Some(session) = self.waiting.remove(&ticket) else {
-                        continue;
+                Step::Give {
+                    ticket,
+                    work: Held { leased, site },
+                } => {
+                    let class = leased.delivery.class;
+                    // A session that died while it waited does not take the work: it goes first again.
+                    let refused = match self.waiting.remove(&ticket) {
+                        Some(session) => session.send(Work::Deliver(Box::new(leased))).err(),
+                        None => Some(Work::Deliver(Box::new(leased))),
                     };
-                    given += 1;
-                    // A session that died while it waited gives the work back by not taking it; its lease is not lost.
-                    if let Err(Work::Deliver(work)) = session.send(Work::Deliver(Box::new(work))) {
-                        given -= 1;
-                        if let Some(site) = site_of(&state.sites, &self.tools, &work) {
-                            state.room.put_back(&site, class, *work);
+                    match refused {
+                        None => given += 1,
+                        Some(Work::Deliver(leased)) => {
+                            state
+                                .room
+                                .put_back(&Arc::clone(&site), class, Held { leased: *leased, site });
                         }
+                        Some(Work::Close) => {}
                     }
                 }
                 Step::Open { site } => open(state, &site, &self.tools, &self.crew, context),
@@ -180,7 +195,12 @@ impl Isp {
                         let _ = session.send(Work::Close);
                     }
                 }
-                Step::HandBack { work } => park(&self.tools, &state.lane, work.iter().map(Leased::lease).collect()),
+                Step::HandBack { work } => hand_back(
+                    &self.tools,
+                    &state.lane,
+                    work.iter().map(|held| held.leased.lease()).collect(),
+                    shut_until,
+                ),
                 Step::AskAgainAt(at) => {
                     if state.pump_at.is_none_or(|known| known <= now || at < known) {
                         state.pump_at = Some(at);
@@ -197,13 +217,42 @@ impl Isp {
             }
             tell(
                 &self.scheduler,
-                SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(0)),
+                SchedulerMessage::Credit(state.lane.clone(), Credit::ShutUntil(until)),
             );
         } else if given > 0 && state.shut_until.is_none() {
             tell(
                 &self.scheduler,
                 SchedulerMessage::Credit(state.lane.clone(), Credit::Add(given)),
             );
+        }
+    }
+
+    fn next(
+        &mut self,
+        source: &SourceId,
+        site: &Arc<str>,
+        session: oneshot::Sender<Work>,
+        context: &mut PartContext<'_, Self>,
+    ) {
+        self.tickets += 1;
+        let (ticket, now) = (self.tickets, self.now());
+        if let Some(state) = self.lanes.get_mut(source).filter(|_| !self.tools.draining.has_begun()) {
+            self.waiting.insert(ticket, session);
+            state.room.ask(site, ticket, now);
+            self.pump(source, context);
+        }
+    }
+
+    fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+        if let Some(state) = self.lanes.get_mut(source) {
+            state.room.opened(site);
+            if state.shut_until.take().is_some() {
+                let free = state.full_credit.saturating_sub(state.room.queued());
+                tell(
+                    &self.scheduler,
+                    SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
+                );
+            }
         }
     }
 
@@ -224,7 +273,7 @@ impl Isp {
             return;
         }
         // Nothing else is up: one Delivery tells its sender why the others wait.
-        if let Some(leased) = state.room.take_one(site) {
+        if let Some(Held { leased, .. }) = state.room.take_one(site) {
             let told = SettlerMessage::Attempted(
                 Box::new(Attempt {
                     delivery: leased.delivery.id,
@@ -249,7 +298,7 @@ impl Isp {
         let Some(state) = self.lanes.get_mut(source) else {
             return;
         };
-        let leases: Vec<LeaseRef> = state.room.drain().iter().map(Leased::lease).collect();
+        let leases: Vec<LeaseRef> = state.room.drain().iter().map(|held| held.leased.lease()).collect();
         if !leases.is_empty() {
             give_back(&self.tools, leases);
         }
@@ -288,9 +337,9 @@ impl Isp {
     fn end_expired(&mut self) {
         let now = self.now();
         for state in self.lanes.values_mut() {
-            let expired = state.room.take_where(|leased| now >= leased.delivery.expires_at);
+            let expired = state.room.take_where(|held| now >= held.leased.delivery.expires_at);
             let count = expired.len();
-            for leased in expired {
+            for Held { leased, .. } in expired {
                 let settlement = settlement::expired(&leased.delivery, leased.fence, now);
                 let told = SettlerMessage::Settle(settlement, leased.delivery);
                 if self.crew.settler.try_send(told).is_err() {
@@ -327,7 +376,7 @@ impl Isp {
         let leases: Vec<LeaseRef> = self
             .lanes
             .values()
-            .flat_map(|state| state.room.work().map(Leased::lease))
+            .flat_map(|state| state.room.work().map(|held| held.leased.lease()))
             .collect();
         if leases.is_empty() {
             return;
@@ -341,13 +390,6 @@ impl Isp {
             }
         });
     }
-}
-
-fn site_of(sites: &HashMap<Arc<str>, Arc<Destination>>, tools: &Tools, work: &Leased) -> Option<Arc<str>> {
-    let destination = tools.destinations.cached(work.delivery.domain())?.ok()?;
-    sites
-        .contains_key(&destination.site)
-        .then(|| Arc::clone(&destination.site))
 }
 
 fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, context: &PartContext<'_, Isp>) {
@@ -382,7 +424,8 @@ fn give_back(tools: &Tools, leases: Vec<LeaseRef>) {
     });
 }
 
-fn park(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>) {
+fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
+    let why = if until.is_some() { Why::BreakerOpen } else { Why::Queued };
     let (tools, lane) = (tools.clone(), lane.clone());
     actix::spawn(async move {
         let parkings = leases
@@ -390,7 +433,8 @@ fn park(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>) {
             .map(|lease| Parking {
                 lease,
                 lane: lane.clone(),
-                why: Why::BreakerOpen,
+                why,
+                until,
             })
             .collect();
         if let Err(error) = tools.queue.park(parkings).await {
@@ -422,34 +466,18 @@ impl Part for Isp {
                 self.offer(&source, work);
                 self.pump(&source, context);
             }
-            IspMessage::Next(source, site, session) => {
-                self.tickets += 1;
-                let (ticket, now) = (self.tickets, self.now());
-                if let Some(state) = self.lanes.get_mut(&source).filter(|_| !self.tools.draining.has_begun()) {
-                    self.waiting.insert(ticket, session);
-                    state.room.ask(&site, ticket, now);
-                    self.pump(&source, context);
-                }
-            }
-            IspMessage::Opened(source, site) => {
-                if let Some(state) = self.lanes.get_mut(&source) {
-                    state.room.opened(&site);
-                    if state.shut_until.take().is_some() {
-                        let free = state.full_credit.saturating_sub(state.room.queued());
-                        tell(
-                            &self.scheduler,
-                            SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
-                        );
-                    }
-                }
-            }
+            IspMessage::Next(source, site, session) => self.next(&source, &site, session, context),
+            IspMessage::Opened(source, site) => self.opened(&source, &site),
             IspMessage::OpenFailed(source, site, attempt) => {
                 self.open_failed(&source, &site, &attempt);
                 self.pump(&source, context);
             }
             IspMessage::PutBack(source, site, leased) => {
                 if let Some(state) = self.lanes.get_mut(&source) {
-                    state.room.put_back(&site, leased.delivery.class, *leased);
+                    let class = leased.delivery.class;
+                    state
+                        .room
+                        .put_back(&Arc::clone(&site), class, Held { leased: *leased, site });
                 }
                 self.pump(&source, context);
             }

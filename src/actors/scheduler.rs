@@ -77,6 +77,7 @@ impl Isps {
 struct LaneCredit {
     left: usize,
     full: usize,
+    shut_until: Option<Timestamp>,
 }
 
 /// How a lane's credit changes.
@@ -86,6 +87,8 @@ pub enum Credit {
     Add(usize),
     /// Exactly so many are free.
     Exactly(usize),
+    /// None: the lane is shut until then.
+    ShutUntil(Timestamp),
     /// As many as the lane has when it is empty.
     Full,
 }
@@ -233,11 +236,7 @@ impl Scheduler {
             };
             match self.route(&leased, &destination, unparked) {
                 Route::Offer(lane) => offers.entry(lane).or_default().push((leased, destination)),
-                Route::Park(lane) => parkings.push(Parking {
-                    lease: leased.lease(),
-                    lane,
-                    why: Why::LaneFull,
-                }),
+                Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
                 Route::Nowhere => {
                     let due_at = now.plus(self.tools.settings.lease);
                     self.give_back(vec![leased.lease()], due_at, Why::Queued);
@@ -259,10 +258,11 @@ impl Scheduler {
             provider: destination.provider.clone(),
         };
         let full = lane_credit(destination.limits.connections);
-        let credit = self
-            .lanes
-            .entry(lane.clone())
-            .or_insert(LaneCredit { left: full, full });
+        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit {
+            left: full,
+            full,
+            shut_until: None,
+        });
         // Work that comes out of the park was counted when it was asked for.
         let may = if unparked == Some(&lane) {
             credit.left > 0
@@ -285,11 +285,7 @@ impl Scheduler {
     ) {
         let leases: Vec<LeaseRef> = work.iter().map(|(leased, _)| leased.lease()).collect();
         let Some(isp) = self.isp(&lane.provider, context) else {
-            parkings.extend(leases.into_iter().map(|lease| Parking {
-                lease,
-                lane: lane.clone(),
-                why: Why::LaneFull,
-            }));
+            parkings.extend(leases.into_iter().map(|lease| self.parking(lease, lane)));
             return;
         };
         if let Err(error) = isp.try_send(IspMessage::Offer(lane.source.clone(), work)) {
@@ -299,11 +295,7 @@ impl Scheduler {
             if let Some(credit) = self.lanes.get_mut(lane) {
                 credit.left += leases.len();
             }
-            parkings.extend(leases.into_iter().map(|lease| Parking {
-                lease,
-                lane: lane.clone(),
-                why: Why::LaneFull,
-            }));
+            parkings.extend(leases.into_iter().map(|lease| self.parking(lease, lane)));
         }
     }
 
@@ -365,7 +357,13 @@ impl Scheduler {
 
     fn change_credit(&mut self, lane: &Lane, change: Credit, context: &PartContext<'_, Self>) {
         if let Some(credit) = self.lanes.get_mut(lane) {
+            credit.shut_until = match change {
+                Credit::ShutUntil(until) => Some(until),
+                Credit::Add(_) => credit.shut_until,
+                Credit::Exactly(_) | Credit::Full => None,
+            };
             credit.left = match change {
+                Credit::ShutUntil(_) => 0,
                 Credit::Add(places) => (credit.left + places).min(credit.full),
                 Credit::Exactly(places) => places.min(credit.full),
                 Credit::Full => credit.full,
@@ -374,11 +372,28 @@ impl Scheduler {
         self.lease_parked(lane, context);
     }
 
+    /// A Delivery that has to wait for its lane, with the reason.
+    fn parking(&self, lease: LeaseRef, lane: &Lane) -> Parking {
+        let until = self.lanes.get(lane).and_then(|credit| credit.shut_until);
+        let why = if until.is_some() {
+            Why::BreakerOpen
+        } else {
+            Why::LaneFull
+        };
+        Parking {
+            lease,
+            lane: lane.clone(),
+            why,
+            until,
+        }
+    }
+
     fn credit(&self, lane: &Lane) -> LaneCredit {
         // A lane not seen since the start: its first parked deliveries tell its real size.
         self.lanes.get(lane).copied().unwrap_or(LaneCredit {
             left: lane_credit(1),
             full: lane_credit(1),
+            shut_until: None,
         })
     }
 

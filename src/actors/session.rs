@@ -165,10 +165,7 @@ async fn connect(plan: &SessionPlan) -> Option<(Session, String, IpAddr)> {
     for Target { host, address } in targets {
         match tools.dialer.open(&endpoint(plan, &host, address)).await {
             Ok(session) => {
-                tools
-                    .surroundings
-                    .observer
-                    .connection_opened(tools.surroundings.clock.now().since(started));
+                tools.surroundings.observer.phases(session.opening_times());
                 return Some((session, host, address));
             }
             Err(OpenError { stage, outcome, .. }) => {
@@ -271,6 +268,7 @@ async fn deliver(
         bytes: &crafted.bytes,
     };
     let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    tools.surroundings.observer.phases(session.transaction_times());
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
         TransactionOutcome::Refused(reply) => AttemptOutcome::Refused(reply),

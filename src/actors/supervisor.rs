@@ -33,6 +33,9 @@ pub trait Part: Sized + Unpin + 'static {
     fn handle(&mut self, message: Self::Message, context: &mut PartContext<'_, Self>);
 }
 
+/// Told the kind of an actor that cannot be kept alive.
+pub type Escalate = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// What all actors share: time, observation, and the way up.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -43,7 +46,7 @@ pub struct Surroundings {
     /// Bounds of restarting.
     pub restarts: RestartSettings,
     /// Called with the kind of an actor that cannot be kept alive.
-    pub escalate: Arc<dyn Fn(&'static str) + Send + Sync>,
+    pub escalate: Escalate,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -131,6 +134,7 @@ pub fn start<P: Part>(
     mailbox: usize,
     factory: impl Fn() -> P + Send + Sync + 'static,
 ) -> Handle<P> {
+    surroundings.observer.actor_started(P::KIND);
     let restarts = Restarts::new(surroundings.restarts);
     let factory: Arc<dyn Fn() -> P + Send + Sync> = Arc::new(factory);
     let address = Supervisor::start(move |context: &mut Context<Shell<P>>| {
@@ -156,7 +160,7 @@ impl<M: Send> Message for Envelope<M> {
 
 /// Tells the root when a shell dies in a way that its guard did not see.
 struct Lifeline {
-    escalate: Option<(Arc<dyn Fn(&'static str) + Send + Sync>, &'static str)>,
+    escalate: Option<(Escalate, &'static str)>,
 }
 
 impl Drop for Lifeline {

@@ -74,7 +74,10 @@ pub(crate) async fn get(
     let deliveries = deliveries.map_err(|error| state.refuse(error))?;
     let events = state.store.events(message.id, state.settings.events_max).await;
     let events = events.map_err(|error| state.refuse(error))?;
-    answer::json(StatusCode::OK, &message_view(&message, &deliveries, events.last()))
+    answer::json(
+        StatusCode::OK,
+        &message_view(&message, &deliveries, events.last(), state.clock.now()),
+    )
 }
 
 /// `GET /v1/emails/{id}/events`.
@@ -158,7 +161,7 @@ impl<'a> AcceptedView<'a> {
     }
 }
 
-fn message_view(message: &Message, deliveries: &[Delivery], last: Option<&Event>) -> Value {
+fn message_view(message: &Message, deliveries: &[Delivery], last: Option<&Event>, now: Timestamp) -> Value {
     let tags: Vec<Value> = message
         .tags
         .iter()
@@ -168,7 +171,7 @@ fn message_view(message: &Message, deliveries: &[Delivery], last: Option<&Event>
     let metadata: Map<String, Value> = pairs.map(|(name, value)| (name.clone(), json!(value))).collect();
     let recipients: Vec<Value> = deliveries
         .iter()
-        .map(|delivery| delivery_view(delivery, message))
+        .map(|delivery| delivery_view(delivery, message, now))
         .collect();
     let reply_to: Vec<String> = message.reply_to.iter().map(ToString::to_string).collect();
     json!({
@@ -199,7 +202,7 @@ fn addresses(message: &Message, role: Role) -> Vec<String> {
     own.map(|recipient| recipient.mailbox.to_string()).collect()
 }
 
-fn delivery_view(delivery: &Delivery, message: &Message) -> Value {
+fn delivery_view(delivery: &Delivery, message: &Message, now: Timestamp) -> Value {
     let open = !delivery.state.is_final();
     json!({
         "email": delivery.address,
@@ -208,7 +211,7 @@ fn delivery_view(delivery: &Delivery, message: &Message) -> Value {
         "attempts": delivery.attempts,
         "ambiguous": delivery.ambiguous,
         "why": delivery.why.filter(|_| open).map(|why| why.name()),
-        "until": Some(delivery.due_at).filter(|_| open).and_then(time),
+        "until": Some(delivery.due_at).filter(|due_at| open && *due_at > now).and_then(time),
         "last_reply": delivery.last_reply.as_ref().map(reply_view),
         "bounce": delivery.bounce.map(|class| class.name()),
         "updated_at": time(delivery.updated_at),

@@ -59,6 +59,7 @@ pub(crate) async fn commit(
         Ok(Accepted::KeyMismatch) => Err(ApiError::IdempotencyKeyMismatch),
         Err(Refusal::Overloaded) => Err(ApiError::Overloaded(state.settings.retry_after)),
         Err(Refusal::Store(error)) => Err(state.refuse(error)),
+        Err(Refusal::Lost) => Err(ApiError::Internal("the answer of the store got lost in a panic".into())),
     }
 }
 

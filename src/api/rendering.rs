@@ -19,7 +19,7 @@ pub(crate) struct KnownTemplate {
 
 #[derive(Debug)]
 enum Source {
-    Stored(Compiled),
+    Stored(Box<Compiled>),
     BuiltIn(&'static BuiltIn),
 }
 
@@ -58,7 +58,7 @@ impl KnownTemplate {
         };
         Ok(Self {
             pinned,
-            source: Source::Stored(compiled),
+            source: Source::Stored(Box::new(compiled)),
         })
     }
 

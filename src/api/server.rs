@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, NormalizePath, from_fn};
 use actix_web::{App, Error, HttpMessage as _, HttpServer, Route, web};
 use futures_util::FutureExt as _;
@@ -25,14 +25,18 @@ use crate::actors::intake::{IntakeHandle, IntakeParts};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Paths of calls that send mail.
+const SENDING: [&str; 3] = ["/send-email", "/v1/emails", "/v1/emails/batch"];
+
 /// All paths.
 pub fn configure(config: &mut web::ServiceConfig) {
     let post = || "POST";
-    for path in ["/send-email", "/v1/emails"] {
+    let [short, one, batch] = SENDING;
+    for path in [short, one] {
         config.service(resource(path, post(), [web::post().to(emails::send)]));
     }
     config
-        .service(resource("/v1/emails/batch", post(), [web::post().to(batch::send)]))
+        .service(resource(batch, post(), [web::post().to(batch::send)]))
         .service(resource("/v1/emails/{id}", "GET", [web::get().to(emails::get)]))
         .service(resource(
             "/v1/emails/{id}/events",
@@ -96,6 +100,7 @@ pub fn app(
         .app_data(web::Data::new(intake))
         .wrap(NormalizePath::trim())
         .wrap(from_fn(around))
+        .wrap(from_fn(counted))
         .configure(configure)
 }
 
@@ -117,6 +122,26 @@ pub fn serve(
         server = server.listen(listener)?;
     }
     Ok(server.run())
+}
+
+/// Counts every answer, and measures the calls that send mail.
+async fn counted(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<web::Data<ApiState>>().cloned() else {
+        return next.call(request).await;
+    };
+    let sends = request.method() == Method::POST && SENDING.contains(&request.path().trim_end_matches('/'));
+    let started = state.clock.uptime();
+    let answer = next.call(request).await;
+    let status = match &answer {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    state.observer.api_answered(status.as_u16());
+    if sends {
+        let time = state.clock.uptime().saturating_sub(started);
+        state.observer.api_took(time);
+    }
+    answer
 }
 
 /// What stands around every handler.

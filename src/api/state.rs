@@ -19,6 +19,7 @@ use super::rendering::KnownTemplate;
 use super::settings::ApiSettings;
 use crate::clock::Clock;
 use crate::domain::{DomainStatus, TenantId, Timestamp};
+use crate::observe::Observer;
 use crate::policy::admission::AdmissionSettings;
 use crate::queue::{IdempotencyKey, Queue};
 use crate::resolver::Resolver;
@@ -35,6 +36,8 @@ pub struct ApiParts {
     pub resolver: Arc<dyn Resolver>,
     /// The engine's clock.
     pub clock: Clock,
+    /// Where calls are counted.
+    pub observer: Arc<Observer>,
     /// Settings of the API.
     pub settings: ApiSettings,
     /// Settings of admission.
@@ -48,6 +51,7 @@ pub struct ApiState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) clock: Clock,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) settings: ApiSettings,
     pub(crate) admission: AdmissionSettings,
     pub(crate) budget: Arc<Budget>,
@@ -76,6 +80,7 @@ impl ApiState {
             store: parts.store,
             resolver: parts.resolver,
             clock: parts.clock,
+            observer: parts.observer,
             settings: parts.settings,
             admission: parts.admission,
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, keys, output, serve, why};
+use super::{check_config, demo, keys, output, serve, why};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -89,7 +89,7 @@ pub enum KeyAction {
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(cli.config),
-        Command::Demo(_) => unreachable!(),
+        Command::Demo(args) => demo::run(&args),
         Command::CheckConfig => check_config::run(cli.config),
         Command::Keys { action } => keys::run(cli.config, &action),
         Command::Why { id, json } => why::run(cli.config, &id, json),

@@ -7,7 +7,9 @@ use crate::config::LogFormat;
 
 /// Sets up logging for the process. Only commands call this; libraries and tests do not.
 pub(super) fn init(format: LogFormat, level: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(level).with_context(|| format!("log.level: {level:?} is no filter"))?;
+    // The web server's own start lines say nothing that ours do not.
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"))
+        .with_context(|| format!("log.level: {level:?} is no filter"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

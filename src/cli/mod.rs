@@ -5,6 +5,7 @@
 mod args;
 mod beside;
 mod check_config;
+mod demo;
 mod keys;
 mod logging;
 mod output;

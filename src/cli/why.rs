@@ -34,8 +34,11 @@ fn line(delivery: &Value) -> String {
         text("recipient").unwrap_or("?"),
         text("state").unwrap_or("?")
     );
+    if let Some(why) = text("why") {
+        line += &format!(", because {why}");
+    }
     if let Some(until) = text("until") {
-        line += &format!(", because {}; next at {until}", text("why").unwrap_or("it is in line"));
+        line += &format!(", until {until}");
     }
     let reply = &delivery["last_reply"];
     if let Some(said) = reply["text"].as_str() {

@@ -175,6 +175,12 @@ pub(super) struct Domain {
     pub(super) name: DomainName,
     #[serde(default)]
     pub(super) verified: bool,
+    #[serde(default = "yes")]
+    pub(super) dkim: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -216,6 +222,7 @@ pub(super) struct Delivery {
     pub(super) allow_networks: Vec<IpNet>,
     pub(super) life: ByClass<Time>,
     pub(super) retry: ByClass<Vec<Time>>,
+    pub(super) greylist: Time,
     pub(super) on_ambiguous: ByClass<AmbiguousWord>,
     pub(super) hold: Time,
     pub(super) breaker: Breaker,
@@ -243,6 +250,7 @@ impl Default for Delivery {
                 transactional: patient.clone(),
                 broadcast: patient,
             },
+            greylist: seconds(300),
             on_ambiguous: ByClass {
                 critical: AmbiguousWord(OnAmbiguous::Resend),
                 transactional: AmbiguousWord(OnAmbiguous::Resend),

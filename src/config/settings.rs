@@ -62,6 +62,8 @@ pub struct DeclaredDomain {
     pub name: String,
     /// Whether it may send without a DNS check.
     pub verified: bool,
+    /// Whether its mail is signed.
+    pub dkim: bool,
 }
 
 /// Everything an engine needs to know.
@@ -173,6 +175,7 @@ impl Settings {
                 .map(|domain| DeclaredDomain {
                     name: domain.name.0.clone(),
                     verified: domain.verified,
+                    dkim: domain.dkim,
                 })
                 .collect(),
             routes: routes(&raw.routes, env)?,
@@ -387,6 +390,7 @@ fn engine(raw: &Raw) -> EngineSettings {
         settlement: SettlementSettings {
             retry: RetrySettings {
                 schedule,
+                greylist_wait_min: delivery.greylist.0,
                 ..RetrySettings::default()
             },
             on_ambiguous: by_class(&delivery.on_ambiguous).map(|word| word.0),

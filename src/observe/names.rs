@@ -168,7 +168,8 @@ pub const METRICS: &[Metric] = &[
         SMTP_PHASE,
         STEP_SECONDS,
         &["phase"],
-        "Seconds of an SMTP phase: open (connect to EHLO) or transaction (MAIL to the reply to the dot).",
+        "Seconds of an SMTP phase: connect, greeting (to EHLO and AUTH), starttls (the handshake), envelope (MAIL to the \
+         reply to DATA), body (to the final dot, recording the INTENT included) or dot (to the reply to it).",
     ),
     gauge(
         OPEN_CONNECTIONS,
@@ -193,7 +194,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         STATES,
         &["state"],
-        "Deliveries by state; final states count since the store was made.",
+        "Deliveries by state; final states are counted since the store was made.",
     ),
     gauge(QUEUE_AGE, &[], "Seconds since the oldest waiting Message was accepted."),
     gauge(LEASED, &[], "Deliveries under a lease: in memory, on their way."),
@@ -216,6 +217,6 @@ pub const METRICS: &[Metric] = &[
         API_SECONDS,
         STEP_SECONDS,
         &[],
-        "Seconds of an API call that sends mail, from the parsed request to the answer.",
+        "Seconds of an API call that sends mail, from its head to the answer; a body that comes slowly counts.",
     ),
 ];

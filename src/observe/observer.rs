@@ -1,7 +1,7 @@
 //! One method for each happening: it counts, and logs where somebody must act.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -13,24 +13,31 @@ use crate::domain::{
     Attempt, AttemptOutcome, Class, Delivery, EventKind, Lane, ProviderId, Settlement, Stage, State, Timestamp,
 };
 use crate::queue::{Depth, QueueError};
+use crate::transport::PhaseTimes;
 
 /// Providers with a site of their own that get a label; the others share `other`.
 const PROVIDER_LABELS_MAX: usize = 200;
+
+/// How a Delivery can end but by a reply.
+const ENDED_STATES: [State; 4] = [State::Expired, State::Suppressed, State::Cancelled, State::Unknown];
+/// How a store can fail.
+const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 
 /// Where happenings are told. One for each engine.
 #[derive(Debug)]
 pub struct Observer {
     registry: Registry,
+    answered: DashMap<u16, Counter>,
     attempts: DashMap<(Lane, Class, &'static str), Counter>,
     delivered: DashMap<(Lane, Class), Counter>,
     accepted: [Counter; 3],
     delivery_seconds: [Histogram; 3],
-    open_seconds: Histogram,
-    transaction_seconds: Histogram,
+    phase_seconds: PhaseHistograms,
     commit_seconds: Histogram,
     commit_batch: Histogram,
     api_seconds: Histogram,
-    labelled: Mutex<HashSet<ProviderId>>,
+    strangers: Mutex<HashSet<ProviderId>>,
+    other: ProviderId,
 }
 
 impl Default for Observer {
@@ -45,20 +52,42 @@ impl Observer {
     pub fn new() -> Self {
         let registry = Registry::new();
         let by_class = |name| Class::ALL.map(|class| registry.counter(name, &[("class", class.name())]));
-        Self {
+        let observer = Self {
+            answered: DashMap::new(),
             attempts: DashMap::new(),
             delivered: DashMap::new(),
             accepted: by_class(names::ACCEPTED),
             delivery_seconds: Class::ALL
                 .map(|class| registry.histogram(names::DELIVERY_TIME, &[("class", class.name())])),
-            open_seconds: registry.histogram(names::SMTP_PHASE, &[("phase", "open")]),
-            transaction_seconds: registry.histogram(names::SMTP_PHASE, &[("phase", "transaction")]),
+            phase_seconds: PhaseHistograms::new(&registry),
             commit_seconds: registry.histogram(names::COMMIT_SECONDS, &[]),
             commit_batch: registry.histogram(names::COMMIT_BATCH, &[]),
             api_seconds: registry.histogram(names::API_SECONDS, &[]),
-            labelled: Mutex::new(HashSet::new()),
+            strangers: Mutex::new(HashSet::new()),
+            other: ProviderId::from("other"),
             registry,
+        };
+        observer.begin_at_zero();
+        observer
+    }
+
+    /// Counters that should stay at zero are shown from the start: a rate does not see a series that begins at one.
+    fn begin_at_zero(&self) {
+        for class in Class::ALL.map(Class::name) {
+            self.count(names::AMBIGUOUS, &[("class", class)], 0);
+            self.count(names::POSSIBLE_DUPLICATES, &[("class", class)], 0);
+            for state in ENDED_STATES.map(State::name) {
+                self.count(names::ENDED, &[("state", state), ("class", class)], 0);
+            }
         }
+        for kind in STORE_ERROR_KINDS {
+            self.count(names::STORE_ERRORS, &[("kind", kind)], 0);
+        }
+    }
+
+    /// Actors of this kind exist: their restarts count from zero.
+    pub fn actor_started(&self, kind: &'static str) {
+        self.count(names::ACTOR_RESTARTS, &[("kind", kind)], 0);
     }
 
     /// All metrics in Prometheus text format.
@@ -79,8 +108,12 @@ impl Observer {
 
     /// A call was answered.
     pub fn api_answered(&self, status: u16) {
-        self.registry
-            .counter(names::API_REQUESTS, &[("status", &status.to_string())])
+        self.answered
+            .entry(status)
+            .or_insert_with(|| {
+                self.registry
+                    .counter(names::API_REQUESTS, &[("status", &status.to_string())])
+            })
             .increment(1);
     }
 
@@ -97,13 +130,12 @@ impl Observer {
             AttemptOutcome::Failed(_) => "failed",
         };
         if let Some(lane) = &attempt.lane {
-            let key = (lane.clone(), class, outcome);
+            let lane = self.labelled(lane);
             self.attempts
-                .entry(key)
+                .entry((lane.clone(), class, outcome))
                 .or_insert_with(|| {
-                    let provider = self.provider_label(&lane.provider);
                     let labels = [
-                        ("provider", &*provider),
+                        ("provider", lane.provider.as_str()),
                         ("source", lane.source.as_str()),
                         ("class", class.name()),
                         ("outcome", outcome),
@@ -111,10 +143,6 @@ impl Observer {
                     self.registry.counter(names::ATTEMPTS, &labels)
                 })
                 .increment(1);
-        }
-        if attempt.stage >= Stage::MailFrom {
-            self.transaction_seconds
-                .record(attempt.ended_at.since(attempt.started_at).as_secs_f64());
         }
     }
 
@@ -133,13 +161,9 @@ impl Observer {
                 EventKind::Cancelled => self.count_ended(State::Cancelled, class),
                 EventKind::Unknown => self.count_ended(State::Unknown, class),
                 EventKind::Ambiguous { next, .. } => {
-                    self.registry
-                        .counter(names::AMBIGUOUS, &[("class", class.name())])
-                        .increment(1);
+                    self.count(names::AMBIGUOUS, &[("class", class.name())], 1);
                     if *next == crate::domain::Why::ResendAmbiguous {
-                        self.registry
-                            .counter(names::POSSIBLE_DUPLICATES, &[("class", class.name())])
-                            .increment(1);
+                        self.count(names::POSSIBLE_DUPLICATES, &[("class", class.name())], 1);
                     }
                 }
                 EventKind::Quarantined => {
@@ -155,20 +179,32 @@ impl Observer {
         self.connections(lane).increment(1.0);
     }
 
-    /// A connection is up after this long.
-    pub fn connection_opened(&self, took: Duration) {
-        self.open_seconds.record(took.as_secs_f64());
+    /// Phases of a session ended after these times.
+    pub fn phases(&self, times: &PhaseTimes) {
+        let histograms = &self.phase_seconds;
+        for (histogram, time) in [
+            (&histograms.connect, times.connect),
+            (&histograms.greeting, times.greeting),
+            (&histograms.starttls, times.starttls),
+            (&histograms.envelope, times.envelope),
+            (&histograms.body, times.body),
+            (&histograms.dot, times.dot),
+        ] {
+            if let Some(time) = time {
+                histogram.record(time.as_secs_f64());
+            }
+        }
     }
 
     /// A connection did not get past EHLO.
     pub fn connection_failed(&self, lane: &Lane, stage: Stage) {
         let provider = self.provider_label(&lane.provider);
         let labels = [
-            ("provider", &*provider),
+            ("provider", provider.as_str()),
             ("source", lane.source.as_str()),
             ("stage", stage.name()),
         ];
-        self.registry.counter(names::CONNECT_FAILURES, &labels).increment(1);
+        self.count(names::CONNECT_FAILURES, &labels, 1);
     }
 
     /// A connection, or the try of one, ended.
@@ -179,45 +215,35 @@ impl Observer {
     /// A lane takes no connections for a while.
     pub fn lane_shut(&self, lane: &Lane, until: Timestamp) {
         let provider = self.provider_label(&lane.provider);
-        self.registry
-            .counter(
-                names::LANES_SHUT,
-                &[("provider", &*provider), ("source", lane.source.as_str())],
-            )
-            .increment(1);
+        let labels = [("provider", provider.as_str()), ("source", lane.source.as_str())];
+        self.count(names::LANES_SHUT, &labels, 1);
         tracing::warn!(source = %lane.source, provider = %lane.provider, %until, "lane shut");
     }
 
     /// A durable commit of `operations` took `time`.
     pub fn committed(&self, operations: usize, time: Duration) {
         self.commit_seconds.record(time.as_secs_f64());
-        self.commit_batch
-            .record(f64::from(u32::try_from(operations).unwrap_or(u32::MAX)));
+        self.commit_batch.record(number(operations as u64));
     }
 
     /// The store refused an operation.
     pub fn store_error(&self, error: &QueueError) {
         let kind = match error {
-            QueueError::Full => "full",
-            QueueError::Unavailable(_) => "unavailable",
-            QueueError::Damaged(_) => "damaged",
+            QueueError::Full => STORE_ERROR_KINDS[0],
+            QueueError::Unavailable(_) => STORE_ERROR_KINDS[1],
+            QueueError::Damaged(_) => STORE_ERROR_KINDS[2],
         };
-        self.registry
-            .counter(names::STORE_ERRORS, &[("kind", kind)])
-            .increment(1);
+        self.count(names::STORE_ERRORS, &[("kind", kind)], 1);
     }
 
     /// An actor panicked and is restarted.
     pub fn actor_panicked(&self, kind: &'static str) {
-        self.registry
-            .counter(names::ACTOR_RESTARTS, &[("kind", kind)])
-            .increment(1);
+        self.count(names::ACTOR_RESTARTS, &[("kind", kind)], 1);
         tracing::error!(kind, "an actor panicked; restarting it");
     }
 
     /// How much waits.
     pub fn depth(&self, depth: &Depth, now: Timestamp) {
-        let number = |value: u64| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
         for (state, count) in State::ALL.iter().zip(depth.by_state) {
             self.registry
                 .gauge(names::STATES, &[("state", state.name())])
@@ -234,15 +260,19 @@ impl Observer {
         self.registry.gauge(names::QUEUE_AGE, &[]).set(age);
     }
 
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], more: u64) {
+        self.registry.counter(name, labels).increment(more);
+    }
+
     fn count_delivered(&self, delivery: &Delivery, at: Timestamp, lane: Option<&Lane>) {
         self.delivery_seconds[delivery.class.index()].record(at.since(delivery.created_at).as_secs_f64());
         let Some(lane) = lane else { return };
+        let lane = self.labelled(lane);
         self.delivered
             .entry((lane.clone(), delivery.class))
             .or_insert_with(|| {
-                let provider = self.provider_label(&lane.provider);
                 let labels = [
-                    ("provider", &*provider),
+                    ("provider", lane.provider.as_str()),
                     ("source", lane.source.as_str()),
                     ("class", delivery.class.name()),
                 ];
@@ -252,74 +282,220 @@ impl Observer {
     }
 
     fn count_reason(&self, name: &'static str, lane: Option<&Lane>, class: Class, reason: &'static str) {
-        let provider = lane.map_or_else(|| Arc::from("none"), |lane| self.provider_label(&lane.provider));
-        let labels = [("provider", &*provider), ("class", class.name()), ("reason", reason)];
-        self.registry.counter(name, &labels).increment(1);
+        let provider = lane.map(|lane| self.provider_label(&lane.provider));
+        let provider = provider.as_ref().map_or("none", ProviderId::as_str);
+        let labels = [("provider", provider), ("class", class.name()), ("reason", reason)];
+        self.count(name, &labels, 1);
     }
 
     fn count_ended(&self, state: State, class: Class) {
-        self.registry
-            .counter(names::ENDED, &[("state", state.name()), ("class", class.name())])
-            .increment(1);
+        self.count(names::ENDED, &[("state", state.name()), ("class", class.name())], 1);
     }
 
     fn connections(&self, lane: &Lane) -> metrics::Gauge {
         let provider = self.provider_label(&lane.provider);
         self.registry.gauge(
             names::OPEN_CONNECTIONS,
-            &[("provider", &*provider), ("source", lane.source.as_str())],
+            &[("provider", provider.as_str()), ("source", lane.source.as_str())],
         )
     }
 
-    /// Providers of the rules and routes keep their names; of the sites of strangers only the first ones do.
-    fn provider_label(&self, provider: &ProviderId) -> Arc<str> {
-        if !provider.as_str().starts_with("site:") {
-            return Arc::from(provider.as_str());
+    /// The lane as labels name it.
+    fn labelled(&self, lane: &Lane) -> Lane {
+        Lane {
+            source: lane.source.clone(),
+            provider: self.provider_label(&lane.provider),
         }
-        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
-        if labelled.contains(provider) || (labelled.len() < PROVIDER_LABELS_MAX && labelled.insert(provider.clone())) {
-            return Arc::from(provider.as_str());
-        }
-        Arc::from("other")
     }
+
+    /// Providers of the rules and routes keep their names; of the sites of strangers only the first ones do.
+    fn provider_label(&self, provider: &ProviderId) -> ProviderId {
+        if !provider.as_str().starts_with("site:") {
+            return provider.clone();
+        }
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.contains(provider) || (strangers.len() < PROVIDER_LABELS_MAX && strangers.insert(provider.clone()))
+        {
+            return provider.clone();
+        }
+        self.other.clone()
+    }
+}
+
+/// One for each phase of SMTP.
+#[derive(Debug)]
+struct PhaseHistograms {
+    connect: Histogram,
+    greeting: Histogram,
+    starttls: Histogram,
+    envelope: Histogram,
+    body: Histogram,
+    dot: Histogram,
+}
+
+impl PhaseHistograms {
+    fn new(registry: &Registry) -> Self {
+        let of = |phase| registry.histogram(names::SMTP_PHASE, &[("phase", phase)]);
+        Self {
+            connect: of("connect"),
+            greeting: of("greeting"),
+            starttls: of("starttls"),
+            envelope: of("envelope"),
+            body: of("body"),
+            dot: of("dot"),
+        }
+    }
+}
+
+/// A count as metrics carry it: exact up to 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "nobody reads the last digit of more than 2^53"
+)]
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::SourceId;
+    use crate::domain::{DeliveryId, Failure, Fence, MessageId, SourceId};
+
+    fn lane(provider: &str) -> Lane {
+        Lane {
+            source: SourceId::from("a"),
+            provider: ProviderId::from(provider),
+        }
+    }
+
+    fn attempt(lane: Lane) -> Attempt {
+        Attempt {
+            delivery: DeliveryId {
+                message: MessageId(uuid::Uuid::nil()),
+                recipient: 0,
+            },
+            fence: Fence(1),
+            number: 1,
+            lane: Some(lane),
+            host: "mx.example".to_owned(),
+            address: None,
+            tls: false,
+            started_at: Timestamp(0),
+            ended_at: Timestamp(1),
+            stage: Stage::Dot,
+            outcome: AttemptOutcome::Failed(Failure::Timeout),
+        }
+    }
+
+    #[track_caller]
+    fn check_shown(observer: &Observer, line: &str) {
+        let text = observer.render();
+        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+    }
 
     #[test]
-    fn strangers_cannot_grow_the_number_of_labels() {
+    fn strangers_cannot_grow_the_number_of_labels_nor_our_memory() {
         let observer = Observer::new();
         for site in 0..1_000 {
-            let lane = Lane {
-                source: SourceId::from("a"),
-                provider: ProviderId::from(&*format!("site:mx{site}.example")),
-            };
+            let lane = lane(&format!("site:mx{site}.example"));
+            observer.attempted(&attempt(lane.clone()), Class::Critical);
             observer.connection_failed(&lane, Stage::Connect);
         }
-        let series = observer
-            .render()
-            .lines()
-            .filter(|line| line.starts_with("posthaste_connect_failures_total{"))
-            .count();
-        assert_eq!(series, PROVIDER_LABELS_MAX + 1);
-        assert!(observer.render().contains(r#"provider="other""#));
+        let text = observer.render();
+        for name in ["posthaste_attempts_total{", "posthaste_connect_failures_total{"] {
+            let series = text.lines().filter(|line| line.starts_with(name)).count();
+            assert_eq!(series, PROVIDER_LABELS_MAX + 1, "{name}");
+        }
+        assert_eq!(observer.attempts.len(), PROVIDER_LABELS_MAX + 1);
+        let others = 1_000 - PROVIDER_LABELS_MAX;
+        let labels = r#"provider="other",source="a",class="critical",outcome="failed""#;
+        check_shown(&observer, &format!("posthaste_attempts_total{{{labels}}} {others}"));
+    }
+
+    #[test]
+    fn providers_of_rules_and_routes_keep_their_names_however_many_strangers_came_first() {
+        let observer = Observer::new();
+        for site in 0..1_000 {
+            observer.connection_failed(&lane(&format!("site:mx{site}.example")), Stage::Connect);
+        }
+        for provider in ["google", "route:smarthost"] {
+            observer.connection_failed(&lane(provider), Stage::Banner);
+            let labels = format!(r#"provider="{provider}",source="a",stage="banner""#);
+            check_shown(&observer, &format!("posthaste_connect_failures_total{{{labels}}} 1"));
+        }
     }
 
     #[test]
     fn every_metric_is_described_once_it_has_a_value() {
         let observer = Observer::new();
         observer.accepted(Class::Critical, 3);
+        check_shown(&observer, r#"posthaste_accepted_total{class="critical"} 3"#);
         let text = observer.render();
-        assert!(
-            text.contains("# HELP posthaste_accepted_total Deliveries that were accepted"),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"posthaste_accepted_total{class="critical"} 3"#),
-            "{text}"
+        let help = "# HELP posthaste_accepted_total Deliveries that were accepted";
+        assert!(text.contains(help), "{text}");
+    }
+
+    #[test]
+    fn counters_that_should_stay_at_zero_are_shown_from_the_start() {
+        let observer = Observer::new();
+        observer.actor_started("settler");
+        for line in [
+            r#"posthaste_ambiguous_total{class="broadcast"} 0"#,
+            r#"posthaste_possible_duplicates_total{class="critical"} 0"#,
+            r#"posthaste_ended_total{state="expired",class="transactional"} 0"#,
+            r#"posthaste_store_errors_total{kind="full"} 0"#,
+            r#"posthaste_actor_restarts_total{kind="settler"} 0"#,
+        ] {
+            check_shown(&observer, line);
+        }
+        observer.actor_panicked("settler");
+        observer.actor_started("settler");
+        check_shown(&observer, r#"posthaste_actor_restarts_total{kind="settler"} 1"#);
+    }
+
+    #[test]
+    fn depths_beyond_32_bits_are_not_clipped() {
+        let observer = Observer::new();
+        let mut depth = Depth {
+            by_state: [0; 11],
+            waiting_by_class: [0, 5_000_000_000, 0],
+            oldest: Some(Timestamp(1_000)),
+            leased: 0,
+            parked: 0,
+            messages: 0,
+        };
+        observer.depth(&depth, Timestamp(3_500));
+        check_shown(&observer, r#"posthaste_queue_depth{class="transactional"} 5000000000"#);
+        check_shown(&observer, "posthaste_queue_oldest_seconds 2.5");
+        depth.oldest = None;
+        observer.depth(&depth, Timestamp(9_000));
+        check_shown(&observer, "posthaste_queue_oldest_seconds 0");
+    }
+
+    #[test]
+    fn only_phases_that_were_reached_are_measured() {
+        let observer = Observer::new();
+        let times = PhaseTimes {
+            envelope: Some(Duration::from_millis(3)),
+            ..PhaseTimes::default()
+        };
+        observer.phases(&times);
+        check_shown(&observer, r#"posthaste_smtp_phase_seconds_count{phase="envelope"} 1"#);
+        check_shown(&observer, r#"posthaste_smtp_phase_seconds_sum{phase="envelope"} 0.003"#);
+        let text = observer.render();
+        assert!(!text.contains(r#"posthaste_smtp_phase_seconds_count{phase="dot"} 1"#));
+    }
+
+    #[test]
+    fn connections_are_counted_up_and_down() {
+        let observer = Observer::new();
+        let lane = lane("google");
+        observer.connection_opening(&lane);
+        observer.connection_opening(&lane);
+        observer.connection_closed(&lane);
+        check_shown(
+            &observer,
+            r#"posthaste_open_connections{provider="google",source="a"} 1"#,
         );
     }
 }

@@ -123,6 +123,8 @@ pub struct Parking {
     pub lane: Lane,
     /// Shown while it waits.
     pub why: Why,
+    /// When the lane is looked at next, where that is known; shown while it waits.
+    pub until: Option<Timestamp>,
 }
 
 /// A Delivery to be given back.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
@@ -15,10 +16,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::phases::Stopwatch;
 use super::tls::Tls;
 use super::tls_memory::TlsMemory;
 use super::wire::{Raw, Wire, failure_of};
-use super::{ByteStream, Deadlines, Session};
+use super::{ByteStream, Deadlines, PhaseTimes, Session};
 use crate::clock::Clock;
 use crate::domain::{AttemptOutcome, Credentials, DnsFailure, Failure, Stage, TlsPolicy};
 use crate::policy::dial_guard;
@@ -114,13 +116,15 @@ impl Dialer {
             return Err(failed(Stage::Connect, Failure::Dns(DnsFailure::Forbidden)));
         }
         let encryption = self.encryption(endpoint);
+        let mut watch = self.watch();
         let raw = Raw::Tcp(self.connect(endpoint).await?);
-        match Box::pin(self.greet(raw, endpoint, encryption)).await {
+        match Box::pin(self.greet(raw, endpoint, encryption, Some(watch.lap()))).await {
             Ok(session) => Ok(session),
             Err(Shut::Handshake(_)) if encryption == Encryption::IfOffered && endpoint.auth.is_none() => {
                 self.inner.tls_memory.remember(&endpoint.host, self.inner.clock.now());
+                let mut watch = self.watch();
                 let raw = Raw::Tcp(self.connect(endpoint).await?);
-                let second = Box::pin(self.greet(raw, endpoint, Encryption::NotNow)).await;
+                let second = Box::pin(self.greet(raw, endpoint, Encryption::NotNow, Some(watch.lap()))).await;
                 second.map_err(Shut::into_error)
             }
             Err(shut) => Err(shut.into_error()),
@@ -135,8 +139,12 @@ impl Dialer {
         endpoint: &Endpoint,
     ) -> Result<Session, OpenError> {
         let raw = Raw::Other(Box::new(stream));
-        let opened = Box::pin(self.greet(raw, endpoint, self.encryption(endpoint))).await;
+        let opened = Box::pin(self.greet(raw, endpoint, self.encryption(endpoint), None)).await;
         opened.map_err(Shut::into_error)
+    }
+
+    fn watch(&self) -> Stopwatch {
+        Stopwatch::start(&self.inner.clock)
     }
 
     fn encryption(&self, endpoint: &Endpoint) -> Encryption {
@@ -162,11 +170,27 @@ impl Dialer {
     }
 
     /// From the first byte to a session.
-    async fn greet(&self, raw: Raw, endpoint: &Endpoint, encryption: Encryption) -> Result<Session, Shut> {
+    async fn greet(
+        &self,
+        raw: Raw,
+        endpoint: &Endpoint,
+        encryption: Encryption,
+        connect: Option<Duration>,
+    ) -> Result<Session, Shut> {
+        let mut watch = self.watch();
+        let mut times = PhaseTimes {
+            connect,
+            ..PhaseTimes::default()
+        };
         let wire = match encryption {
-            Encryption::Already => self.start_tls(raw, endpoint).await.map_err(Shut::Handshake)?,
+            Encryption::Already => {
+                let wire = self.start_tls(raw, endpoint).await.map_err(Shut::Handshake)?;
+                times.starttls = Some(watch.lap());
+                wire
+            }
             _ => Wire::Clear(raw),
         };
+        let mut greeting = Duration::ZERO;
         let mut connection = Connection::new(wire, self.inner.deadlines);
         let mut opening = Opening::new(Terms {
             ehlo: endpoint.ehlo.clone(),
@@ -174,17 +198,20 @@ impl Dialer {
             auth: endpoint.auth.clone(),
         });
         while connection.drive(&mut opening).await == Next::Handshake {
+            greeting += watch.lap();
             // The connection's buffer goes with it: nothing that was read in clear is believed after the handshake.
             let Wire::Clear(raw) = connection.wire else {
                 return Err(Shut::Handshake(Failure::Tls("STARTTLS inside TLS".to_owned())));
             };
             let wire = self.start_tls(raw, endpoint).await.map_err(Shut::Handshake)?;
+            times.starttls = Some(watch.lap());
             connection = Connection::new(wire, self.inner.deadlines);
             opening.tls_started();
         }
+        times.greeting = Some(greeting + watch.lap());
         let encrypted = opening.encrypted();
         match opening.into_end() {
-            OpeningEnd::Open(capabilities) => Ok(Session::new(connection, capabilities, encrypted)),
+            OpeningEnd::Open(capabilities) => Ok(Session::new(connection, capabilities, encrypted, watch, times)),
             OpeningEnd::Shut(stage, outcome) => Err(Shut::Other(OpenError {
                 stage,
                 outcome,

@@ -12,6 +12,7 @@
 mod connection;
 mod deadlines;
 mod dialer;
+mod phases;
 mod session;
 mod tls;
 mod tls_memory;
@@ -20,5 +21,6 @@ mod wire;
 pub use crate::smtp::{Transaction, TransactionOutcome};
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
+pub use phases::PhaseTimes;
 pub use session::{Outgoing, Session};
 pub use wire::ByteStream;

@@ -7,7 +7,9 @@
 
 use std::pin::pin;
 
+use super::PhaseTimes;
 use super::connection::Connection;
+use super::phases::Stopwatch;
 use crate::domain::Failure;
 use crate::smtp::{Capabilities, Conversation, DOT_BYTES, DotStuffer, Envelope, Machine as _, Next, Transaction};
 
@@ -34,6 +36,9 @@ pub struct Session {
     /// What is sent: a whole body, or a block of it.
     outgoing: Vec<u8>,
     encrypted: bool,
+    watch: Stopwatch,
+    opening: PhaseTimes,
+    transaction: PhaseTimes,
 }
 
 impl std::fmt::Debug for Session {
@@ -46,12 +51,21 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, capabilities: Capabilities, encrypted: bool) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        capabilities: Capabilities,
+        encrypted: bool,
+        watch: Stopwatch,
+        opening: PhaseTimes,
+    ) -> Self {
         Self {
             connection,
             conversation: Conversation::new(capabilities),
             outgoing: Vec::new(),
             encrypted,
+            watch,
+            opening,
+            transaction: PhaseTimes::default(),
         }
     }
 
@@ -62,6 +76,8 @@ impl Session {
         G: FnOnce() -> F + Send,
         F: Future<Output = bool> + Send,
     {
+        self.watch.lap();
+        self.transaction = PhaseTimes::default();
         self.conversation.begin(Envelope {
             mail_from: mail.mail_from,
             rcpt_to: mail.rcpt_to,
@@ -82,7 +98,9 @@ impl Session {
                 stuffer.finish(&mut self.outgoing);
             }
         }
-        if self.connection.drive(&mut self.conversation).await == Next::Body {
+        let next = self.connection.drive(&mut self.conversation).await;
+        self.transaction.envelope = Some(self.watch.lap());
+        if next == Next::Body {
             if mail.bytes.len() <= WHOLE_BODY_BYTES_MAX {
                 self.send_whole(gate).await;
             } else {
@@ -96,6 +114,18 @@ impl Session {
     #[must_use]
     pub fn reusable(&self) -> bool {
         self.conversation.reusable()
+    }
+
+    /// What the phases up to EHLO took.
+    #[must_use]
+    pub fn opening_times(&self) -> &PhaseTimes {
+        &self.opening
+    }
+
+    /// What the phases of the last transaction took.
+    #[must_use]
+    pub fn transaction_times(&self) -> &PhaseTimes {
+        &self.transaction
     }
 
     /// Whether it is encrypted.
@@ -192,6 +222,7 @@ impl Session {
         if self.connection.drive(&mut self.conversation).await != Next::Body {
             return;
         }
+        self.transaction.body = Some(self.watch.lap());
         let mut sent = 0;
         let limit = self.connection.deadlines.block;
         let result = self.connection.send(&self.outgoing, &mut sent, limit).await;
@@ -207,6 +238,9 @@ impl Session {
                 let end = self.connection.drive(&mut self.conversation).await;
                 debug_assert_eq!(end, Next::Done, "a dot is followed by its reply only");
             }
+        }
+        if dot_left {
+            self.transaction.dot = Some(self.watch.lap());
         }
     }
 }

@@ -212,12 +212,12 @@ fn domain() -> SendingDomain {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What Python saw in the messages of a folder, by file name.
-fn read_with_python(folder: &Path) -> BTreeMap<String, Value> {
+pub(crate) fn read_with_python(folder: &Path) -> BTreeMap<String, Value> {
     let python = root().join("target/tools/venv/bin/python");
     assert!(
         python.exists(),
@@ -245,7 +245,7 @@ fn normal(text: &str) -> String {
     text[..end].to_owned()
 }
 
-fn hash(content: &[u8]) -> String {
+pub(crate) fn hash(content: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
     digest.as_ref().iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -262,7 +262,7 @@ fn seen<'a>(mailboxes: impl IntoIterator<Item = &'a Mailbox>) -> Value {
 }
 
 /// The same of what Python saw.
-fn names_without_spaces(found: &Value) -> Value {
+pub(crate) fn names_without_spaces(found: &Value) -> Value {
     let pairs = found.as_array().unwrap().iter();
     pairs
         .map(|pair| json!([pair[0].as_str().unwrap().replace(char::is_whitespace, ""), pair[1]]))

@@ -17,3 +17,10 @@ mod smtp_tls;
 mod smtp_world;
 
 mod mail_peers;
+
+mod config;
+mod layers;
+mod metrics;
+mod peers;
+mod source;
+mod tidy;

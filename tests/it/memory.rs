@@ -32,6 +32,7 @@ async fn a_hundred_thousand_deliveries_go_all_the_way() {
         lease: leased.lease(),
         lane: google.clone(),
         why: posthaste::domain::Why::LaneFull,
+        until: None,
     };
     assert_eq!(memory.park(leased.iter().map(park).collect()).await, Ok(()));
     assert_eq!(

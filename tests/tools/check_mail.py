@@ -23,9 +23,14 @@ def defects(message):
     return found
 
 
+def utf8(text):
+    """Header fields that are UTF-8 (RFC 6532) come out of the parser as bytes in disguise."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8")
+
+
 def addresses(message, name):
     header = message[name]
-    return [[one.display_name, one.addr_spec] for one in header.addresses] if header is not None else []
+    return [[utf8(one.display_name), utf8(one.addr_spec)] for one in header.addresses] if header is not None else []
 
 
 def body(message, kind):

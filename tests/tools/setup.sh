@@ -1,18 +1,103 @@
 #!/bin/sh
-# Sets up what the tests need beside Rust: a Python environment in target/tools/venv with an independent DKIM verifier.
-# Needs python3 with venv (Debian: python3-venv) and a package index that pip can reach. Safe to run again.
+# Sets up what the tests need beside Rust, below target/tools, without installing anything: a Python environment with an
+# independent DKIM verifier, and the mail servers that our mail must reach, unpacked from Debian's packages.
+#
+# Needs Debian 12 or newer, python3 with venv (Debian: python3-venv) and a package index that pip can reach. Root is needed
+# only where apt has no package lists yet. Safe to run again: what is there stays.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-requirements="$root/tests/tools/requirements.txt"
-venv="$root/target/tools/venv"
+tools="$root/target/tools"
+log="$tools/setup.log"
 
-if cmp -s "$requirements" "$venv/installed.txt"; then
-    echo "tests/tools: up to date"
-    exit 0
-fi
-rm -rf "$venv"
-python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-cp "$requirements" "$venv/installed.txt"
+# Runs a command; shows what it said only when it fails.
+quietly() {
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "tests/tools: failed: $*" >&2
+        return 1
+    }
+}
+
+setup_python() {
+    requirements="$root/tests/tools/requirements.txt"
+    venv="$tools/venv"
+    if cmp -s "$requirements" "$venv/installed.txt"; then
+        return
+    fi
+    echo "tests/tools: python"
+    rm -rf "$venv"
+    quietly python3 -m venv "$venv"
+    quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    cp "$requirements" "$venv/installed.txt"
+}
+
+# The packages to unpack for "$@": those named, and what they depend on and this system has not got.
+missing_packages() {
+    for package in "$@"; do
+        echo "$package"
+        apt-get install --print-uris --yes -qq --no-install-recommends -o Debug::NoLocking=1 "$package" |
+            while read -r _ file _; do
+                name=${file%%_*}
+                case $(dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null) in
+                ii*) ;;
+                *) echo "$name" ;;
+                esac
+            done
+    done | sort -u
+}
+
+# Downloads "$@" and what they need into the folder $debs.
+download() {
+    rm -rf "$debs"
+    mkdir -p "$debs"
+    packages=$(missing_packages "$@") && (cd "$debs" && apt-get download -qq $packages)
+}
+
+# unpack NAME PACKAGE...: unpacks Debian packages below target/tools/NAME. They are not installed: servers that cannot be
+# installed beside each other can be unpacked so, and no daemon starts.
+unpack() {
+    name=$1
+    shift
+    place="$tools/$name"
+    if [ "$(cat "$place/unpacked.txt" 2>/dev/null)" = "$*" ]; then
+        return
+    fi
+    echo "tests/tools: $name"
+    command -v apt-get >/dev/null || {
+        echo "tests/tools: $name comes from Debian's packages and there is no apt-get here" >&2
+        return 1
+    }
+    debs="$tools/$name.debs"
+    # The first try fails where package lists are missing or old.
+    if ! download "$@" >"$log" 2>&1; then
+        quietly apt-get update -qq
+        quietly download "$@"
+    fi
+    rm -rf "$place"
+    mkdir -p "$place"
+    for deb in "$debs"/*.deb; do
+        quietly dpkg --extract "$deb" "$place"
+    done
+    rm -rf "$debs"
+    echo "$*" >"$place/unpacked.txt"
+}
+
+# Also brings smtp-sink and smtp-source.
+setup_postfix() {
+    unpack postfix postfix
+}
+
+# Exim insists on the account of its package; the wrapper shows it one without touching this system's.
+setup_exim() {
+    unpack exim exim4-daemon-light libnss-wrapper
+    # It must not be anybody else than who starts it.
+    chmod u-s "$tools/exim/usr/sbin/exim4"
+}
+
+mkdir -p "$tools"
+setup_python
+setup_postfix
+setup_exim
+rm -f "$log"
 echo "tests/tools: ready"

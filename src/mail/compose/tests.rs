@@ -1,3 +1,5 @@
+//! Tests of composing: another parser reads back what went in; the same Delivery gives the same bytes.
+
 use mail_parser::{MessageParser, MimeHeaders};
 use proptest::prelude::*;
 use uuid::Uuid;

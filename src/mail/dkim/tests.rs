@@ -1,3 +1,5 @@
+//! Tests of signing: the signatures verify by another implementation, and break when a byte changes.
+
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;

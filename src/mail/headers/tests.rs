@@ -1,3 +1,5 @@
+//! Tests of header fields: folding, encoded words, and that nothing can break out of a field.
+
 use mail_parser::MessageParser;
 use proptest::prelude::*;
 

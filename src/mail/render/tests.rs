@@ -1,3 +1,5 @@
+//! Tests of rendering: what templates give, what they refuse, and their bounds.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tests of admission: who may send what, and every reason why not.
+
 use super::*;
 use crate::domain::{Mailbox, Recipient, Role, Variables};
 

@@ -1,3 +1,5 @@
+//! Tests of the conversation: flights, the dot, refusals, RSET, and any bytes a server may send.
+
 use super::*;
 use proptest::prelude::*;
 

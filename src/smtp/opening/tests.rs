@@ -1,3 +1,5 @@
+//! Tests of the opening: greeting, EHLO, STARTTLS, AUTH, against what servers answer.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Tests of the reply parser: tables, and any bytes in any pieces.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -133,6 +133,7 @@ impl Ledger {
     pub(super) fn park(&mut self, parking: Parking) {
         if let Some(delivery) = self.held(parking.lease) {
             delivery.why = Some(parking.why);
+            delivery.due_at = parking.until.unwrap_or(delivery.due_at);
             self.line.give_back(parking.lease.delivery, Place::Parked(parking.lane));
         }
     }

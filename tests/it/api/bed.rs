@@ -110,6 +110,7 @@ impl Bed {
             store: Arc::clone(&memory) as Arc<dyn Store>,
             resolver: Arc::new(resolver.clone()),
             clock: Clock::starting_at(NOW),
+            observer: Arc::default(),
             settings,
             admission: AdmissionSettings::default(),
         }));

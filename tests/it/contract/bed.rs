@@ -284,6 +284,7 @@ impl Bed {
             lease: leased.lease(),
             lane: lane.clone(),
             why: Why::LaneFull,
+            until: None,
         };
         self.queue().park(vec![parking]).await.expect("the backend parks");
     }

@@ -171,6 +171,7 @@ impl Pair {
                     lease: leased.lease(),
                     lane: lane_by(lane),
                     why: Why::LaneFull,
+                    until: Some(now.plus(Duration::from_secs(7))),
                 };
                 self.theirs
                     .queue()

@@ -101,7 +101,7 @@ async fn balance(process: &Process, account: &Account, receiver: &Receiver) -> u
         }
     };
     tokio::time::timeout(WITHIN, quiet).await.expect("everything ends");
-    let unanswered = account.unanswered.borrow();
+    let unanswered = account.unanswered.borrow().clone();
     let mut phantoms = 0;
     for record in receiver.ledger().records() {
         if !accepted.contains_key(&record.recipient) {

@@ -1,3 +1,5 @@
+//! Tests of the ledger: what was received against what was sent.
+
 use super::*;
 
 fn copy(recipient: &str, message_id: Option<&str>) -> Received {

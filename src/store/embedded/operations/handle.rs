@@ -19,6 +19,7 @@ pub(in super::super) fn park(turn: &mut Turn<'_, '_>, parkings: &[Parking]) -> R
         let number = turn.lane_number(&parking.lane)?;
         let mut stored = StoredDelivery::clone(&held);
         stored.delivery.why = Some(parking.why);
+        stored.delivery.due_at = parking.until.unwrap_or(stored.delivery.due_at);
         stored.parked = Some(number);
         move_to(turn, &held, &stored)?;
     }

@@ -1,7 +1,7 @@
 //! What the embedded store writes: a struct per record, a version in front of each, a checksum behind it.
 //!
-//! Domain types are not stored as they are: they change with the program, stored bytes may not. `tests.rs` holds the bytes
-//! of each record as the first version wrote them; every later version must read those.
+//! Domain types are not stored as they are: they change with the program, stored bytes may not. Every later version must
+//! read what an earlier one wrote.
 
 mod admin;
 mod codes;
@@ -10,8 +10,6 @@ mod envelope;
 mod event;
 mod ledger;
 mod message;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use admin::{
     decode_alias, decode_domain, decode_key, decode_response, decode_suppression, decode_template, decode_tenant,

@@ -1,0 +1,33 @@
+//! Numbers and the clock: small helpers that all measurements share.
+
+use std::time::Instant;
+
+/// Now.
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the real clock")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A count as a fraction's numerator. Counts of a run are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// The middle one; 0 of nothing.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_of_the_sorted_values() {
+        for (values, expect) in [(vec![], 0.0), (vec![3.0, 1.0, 2.0], 2.0), (vec![9.0, 1.0], 9.0)] {
+            assert!((median(values) - expect).abs() < f64::EPSILON);
+        }
+    }
+}

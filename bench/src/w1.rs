@@ -1,0 +1,217 @@
+//! W1: the whole road on one machine, with injector and sink on the same cores.
+//!
+//! One recipient a mail, 4 KiB of HTML and text, five recipient domains, all routed to one loopback sink over 50
+//! connections, 50 API connections, every accept synced to disk before its 202.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::engine::{Engine, EnginePlan, SENDER_DOMAIN, free_address};
+use crate::fit::{median, now, number};
+use crate::load::{Load, LoadReport};
+use crate::mail::MailShape;
+use crate::sink::SinkKind;
+use crate::{output, scrape, sink};
+
+/// Mails of a smoke run.
+const SMOKE_MESSAGES: u64 = 2_000;
+/// How often the engine is asked whether all are delivered.
+const POLL: Duration = Duration::from_millis(50);
+/// Without any delivery for this long a run has failed.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Arguments of `w1`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct W1Arguments {
+    /// Mails of a run.
+    #[arg(long, default_value_t = 50_000)]
+    messages: u64,
+    /// Mails in one call.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=500))]
+    batch: u64,
+    /// API connections; each has one call in flight.
+    #[arg(long, default_value_t = 50)]
+    api_connections: u64,
+    /// SMTP connections.
+    #[arg(long, default_value_t = 50)]
+    smtp_connections: u32,
+    /// The receiver.
+    #[arg(long, value_enum, default_value_t = SinkKind::Own)]
+    sink: SinkKind,
+    /// Sign with RSA-2048 and Ed25519.
+    #[arg(long)]
+    dkim: bool,
+    /// Runs; each on a fresh data directory. The medians are reported.
+    #[arg(long, default_value_t = 1)]
+    runs: u32,
+    /// Where data directories are made. It must be on a disk: on a memory file system a sync costs nothing.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Further lines for the engine's config file.
+    #[arg(long, default_value = "")]
+    config: String,
+    /// A short run that only checks that everything arrives.
+    #[arg(long)]
+    smoke: bool,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The figures of one run.
+#[derive(Debug, Clone, Serialize)]
+struct RunReport {
+    delivered: u64,
+    /// From the first 202 to the last delivery.
+    seconds: f64,
+    messages_per_second: f64,
+    /// Of the engine, for 1,000 mails.
+    cpu_seconds_per_1000: f64,
+    commits_per_second: f64,
+    operations_per_commit: f64,
+    peak_mib: f64,
+    #[serde(flatten)]
+    load: LoadReport,
+}
+
+#[derive(Debug, Serialize)]
+struct W1Report {
+    messages: u64,
+    batch: u64,
+    sink: SinkKind,
+    dkim: bool,
+    messages_per_second: f64,
+    cpu_seconds_per_1000: f64,
+    accept_p50_ms: f64,
+    accept_p99_ms: f64,
+    commits_per_second: f64,
+    operations_per_commit: f64,
+    peak_mib: f64,
+    runs: Vec<RunReport>,
+}
+
+pub(crate) async fn run(arguments: &W1Arguments) -> Result<()> {
+    let mut arguments = arguments.clone();
+    if arguments.smoke {
+        arguments.messages = SMOKE_MESSAGES;
+        arguments.runs = 1;
+    }
+    let mut runs = Vec::new();
+    for number in 1..=arguments.runs.max(1) {
+        let run = one_run(&arguments).await?;
+        output::note(&format!(
+            "run {number}: {:.0}/s end to end, {:.3} CPU-s per 1,000; accepted {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; \
+             {:.0} commits/s of {:.1} operations; peak {:.0} MiB",
+            run.messages_per_second,
+            run.cpu_seconds_per_1000,
+            run.load.accepted_per_second,
+            run.load.accept_p50_ms,
+            run.load.accept_p99_ms,
+            run.commits_per_second,
+            run.operations_per_commit,
+            run.peak_mib,
+        ));
+        runs.push(run);
+    }
+    let middle = |figure: fn(&RunReport) -> f64| median(runs.iter().map(figure).collect());
+    let report = W1Report {
+        messages: arguments.messages,
+        batch: arguments.batch,
+        sink: arguments.sink,
+        dkim: arguments.dkim,
+        messages_per_second: middle(|run| run.messages_per_second),
+        cpu_seconds_per_1000: middle(|run| run.cpu_seconds_per_1000),
+        accept_p50_ms: middle(|run| run.load.accept_p50_ms),
+        accept_p99_ms: middle(|run| run.load.accept_p99_ms),
+        commits_per_second: middle(|run| run.commits_per_second),
+        operations_per_commit: middle(|run| run.operations_per_commit),
+        peak_mib: middle(|run| run.peak_mib),
+        runs,
+    };
+    output::note(&format!(
+        "median: {:.0}/s end to end, {:.3} CPU-s per 1,000",
+        report.messages_per_second, report.cpu_seconds_per_1000
+    ));
+    if arguments.json { output::json(&report) } else { Ok(()) }
+}
+
+async fn one_run(arguments: &W1Arguments) -> Result<RunReport> {
+    let address = free_address()?;
+    let mut receiver = sink::start(arguments.sink, address).await?;
+    let mut engine = Engine::start(&EnginePlan {
+        sink: address,
+        connections: arguments.smtp_connections,
+        dkim: arguments.dkim,
+        directory: arguments.directory.clone(),
+        extra: arguments.config.replace("\\n", "\n"),
+    })
+    .await?;
+    let load = Load {
+        address: engine.api,
+        key: engine.key.clone(),
+        messages: arguments.messages,
+        connections: arguments.api_connections,
+        rate: 0,
+        shape: MailShape {
+            size: 4096,
+            domains: 5,
+            batch: arguments.batch,
+            class: None,
+            from: format!("shop@{SENDER_DOMAIN}"),
+        },
+    };
+    let before = (engine.child.cpu_seconds()?, engine.metrics_text().await?);
+    let report = load.send(&output::bar(arguments.messages, "accepted")).await?;
+    let last = wait_delivered(&mut engine, arguments.messages).await?;
+    let cpu = engine.child.cpu_seconds()? - before.0;
+    let after = engine.metrics_text().await?;
+    let grown = |name: &str| scrape::sum(&after, name) - scrape::sum(&before.1, name);
+    let seconds = last.duration_since(report.first_accept).as_secs_f64();
+    let commits = grown("posthaste_commit_seconds_count");
+    let peak_mib = engine.child.peak_mib()?;
+    ensure!(receiver.is_running(), "the sink died");
+    if !engine.child.stop(Duration::from_secs(30)).await? {
+        bail!("the engine did not stop within 30 s");
+    }
+    receiver.stop(Duration::from_secs(5)).await?;
+    Ok(RunReport {
+        delivered: arguments.messages,
+        seconds,
+        messages_per_second: number(arguments.messages) / seconds,
+        cpu_seconds_per_1000: cpu / number(arguments.messages) * 1000.0,
+        commits_per_second: commits / seconds,
+        operations_per_commit: grown("posthaste_commit_operations_sum") / commits.max(1.0),
+        peak_mib,
+        load: report,
+    })
+}
+
+/// Waits until the engine's metrics say that all are delivered; gives when that was seen first.
+async fn wait_delivered(engine: &mut Engine, messages: u64) -> Result<Instant> {
+    let wanted = number(messages);
+    let (mut seen, mut since) = (0.0, now());
+    let bar = output::bar(messages, "delivered");
+    loop {
+        let text = engine.metrics_text().await.context("the engine died")?;
+        let delivered = scrape::sum(&text, "posthaste_delivered_total");
+        if delivered >= wanted {
+            bar.finish_and_clear();
+            ensure!(
+                delivered <= wanted,
+                "{delivered} deliveries of {messages} mails: duplicates"
+            );
+            return Ok(now());
+        }
+        if delivered > seen {
+            (seen, since) = (delivered, now());
+        }
+        if now().duration_since(since) > STALL {
+            bail!("only {delivered} of {messages} were delivered, and nothing more for {STALL:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
