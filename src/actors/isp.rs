@@ -195,7 +195,7 @@ impl Isp {
                         let _ = session.send(Work::Close);
                     }
                 }
-                Step::HandBack { work } => hand_back(
+                Step::HandBack { work } => park(
                     &self.tools,
                     &state.lane,
                     work.iter().map(|held| held.leased.lease()).collect(),
@@ -424,8 +424,12 @@ fn give_back(tools: &Tools, leases: Vec<LeaseRef>) {
     });
 }
 
-fn hand_back(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
-    let why = if until.is_some() { Why::BreakerOpen } else { Why::Queued };
+fn park(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
+    let why = if until.is_some() {
+        Why::BreakerOpen
+    } else {
+        Why::LaneFull
+    };
     let (tools, lane) = (tools.clone(), lane.clone());
     actix::spawn(async move {
         let parkings = leases
