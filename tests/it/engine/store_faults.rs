@@ -85,13 +85,7 @@ async fn an_intent_whose_answer_got_lost_is_not_sent_on_it() {
 
 #[actix_web::test]
 async fn the_engine_goes_on_by_itself_when_the_queue_answers_again() {
-    for method in [
-        Method::Lease,
-        Method::Renew,
-        Method::Body,
-        Method::Message,
-        Method::Domain,
-    ] {
+    for method in [Method::Lease, Method::Body, Method::Message, Method::Domain] {
         let receiver = behaving(Behaviour {
             message_delay_ms: 2,
             ..Behaviour::default()
@@ -113,6 +107,36 @@ async fn the_engine_goes_on_by_itself_when_the_queue_answers_again() {
             "{method:?}"
         );
     }
+}
+
+#[actix_web::test]
+async fn a_lease_that_is_lost_past_the_dot_makes_a_second_copy_that_is_told() {
+    let gate = Gate::new();
+    let script = Script::new()
+        .times(1)
+        .at(Stage::Dot, [Act::Wait(gate.clone()), Act::Usual]);
+    let receiver = scripted(script).await;
+    let backend = faulty();
+    let mut settings = settings(&[door("example.test", &receiver)]);
+    settings.engine.lease = Duration::from_secs(1);
+    let bed = Bed::on(settings, Arc::clone(&backend)).await;
+    backend.order(Method::Renew, Calls::All, Fault::Unavailable);
+    let id = bed.send(&mail("jacky@example.test")).await;
+    gate.reached().await;
+    let shown = bed.until(&id, "delivered").await;
+    gate.open();
+    assert_eq!(shown["recipients"][0]["ambiguous"], 1);
+    receiver
+        .ledger()
+        .wait_for_total(2, WITHIN)
+        .await
+        .expect("the first one ends as well");
+    let settled = backend.calls(Method::Settle);
+    eventually("the late outcome is looked at", async || {
+        backend.calls(Method::Settle) > settled
+    })
+    .await;
+    assert_eq!(bed.events(&id).await, ["accepted", "ambiguous", "delivered"]);
 }
 
 #[actix_web::test]
@@ -170,7 +194,7 @@ async fn a_disk_that_is_full_again_and_again_under_load_loses_nothing() {
     for round in 0..6 {
         for number in 0..30 {
             disk.disk.set_full(number >= 20);
-            let answer = bed.post(&mail(&format!("user{number}@r{round}.example.test"))).await;
+            let answer = bed.post(&mail(&format!("user{round}.{number}@example.test"))).await;
             match answer.status {
                 202 => ids.push(answer.body["id"].as_str().expect("an id").to_owned()),
                 503 => refused += 1,
