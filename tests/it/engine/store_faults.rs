@@ -124,14 +124,14 @@ async fn a_lease_that_is_lost_past_the_dot_makes_a_second_copy_that_is_told() {
     let id = bed.send(&mail("jacky@example.test")).await;
     gate.reached().await;
     let shown = bed.until(&id, "delivered").await;
-    gate.open();
     assert_eq!(shown["recipients"][0]["ambiguous"], 1);
+    let settled = backend.calls(Method::Settle);
+    gate.open();
     receiver
         .ledger()
         .wait_for_total(2, WITHIN)
         .await
         .expect("the first one ends as well");
-    let settled = backend.calls(Method::Settle);
     eventually("the late outcome is looked at", async || {
         backend.calls(Method::Settle) > settled
     })
