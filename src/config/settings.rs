@@ -28,6 +28,8 @@ use crate::store::EmbeddedSettings;
 use crate::transport::{Deadlines, DialerSettings};
 
 const MIB: usize = 1024 * 1024;
+/// A shorter lease could not be renewed in time on a busy machine, and mail would come out of the queue twice.
+const LEASE_MIN: Duration = Duration::from_secs(1);
 
 /// Why a config file cannot be used.
 #[derive(Debug, Error)]
@@ -136,6 +138,9 @@ impl Settings {
     /// Turns what is written into what is used.
     pub fn from_raw(raw: Raw, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let providers = providers(&raw)?;
+        if raw.engine.lease.0 < LEASE_MIN {
+            return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
+        }
         Ok(Self {
             data: PathBuf::from(&raw.data),
             hostname: raw.hostname.clone(),

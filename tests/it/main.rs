@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module per behaviour.
 mod api;
 mod contract;
+mod engine;
 
 mod dns;
 mod embedded;

@@ -76,7 +76,11 @@ pub(crate) fn settings(doors: &[Door]) -> Settings {
 /// A receiver that behaves like this.
 pub(crate) async fn behaving(behaviour: Behaviour) -> Receiver {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Receiver::builder().behaviour(behaviour).listen(any).await.expect("listens")
+    Receiver::builder()
+        .behaviour(behaviour)
+        .listen(any)
+        .await
+        .expect("listens")
 }
 
 /// A receiver that does these things wrong.
@@ -97,6 +101,7 @@ pub(crate) fn mail(to: &str) -> Value {
 /// A running engine and ways to call it.
 pub(crate) struct Bed {
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) clock: Clock,
     running: Option<Running>,
@@ -111,6 +116,15 @@ impl Bed {
 
     /// On this backend.
     pub(crate) async fn on<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>) -> Self {
+        Self::with_key(settings, backend, None).await
+    }
+
+    /// On a backend that another engine left, whose key is this.
+    pub(crate) async fn again<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>, key: &str) -> Self {
+        Self::with_key(settings, backend, Some(key)).await
+    }
+
+    async fn with_key<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>, key: Option<&str>) -> Self {
         let seams = Seams {
             queue: Arc::clone(&backend) as Arc<dyn Queue>,
             store: backend,
@@ -119,15 +133,17 @@ impl Bed {
             clock: Clock::system(),
             return_path_key: [7; 32],
         };
-        let (queue, clock) = (Arc::clone(&seams.queue), seams.clock.clone());
+        let (queue, store, clock) = (Arc::clone(&seams.queue), Arc::clone(&seams.store), seams.clock.clone());
         let observer = Arc::new(Observer::new());
         let running = app::start_on(settings, seams, Arc::clone(&observer), None)
             .await
             .expect("starts");
-        let key = running.first_key.clone().expect("the first start makes a key");
+        let key = key.map(str::to_owned).or_else(|| running.first_key.clone());
+        let key = key.expect("the first start makes a key");
         let http = Http::new(running.api, key);
         Self {
             queue,
+            store,
             observer,
             clock,
             running: Some(running),
@@ -136,9 +152,13 @@ impl Bed {
     }
 
     /// Posts a mail that must be accepted; gives its id.
-    #[track_caller]
-    pub(crate) fn send(&self, mail: &Value) -> impl Future<Output = String> {
-        self.http.send(mail)
+    pub(crate) async fn send(&self, mail: &Value) -> String {
+        self.http.send(mail).await
+    }
+
+    /// Posts anything; gives the answer.
+    pub(crate) async fn call(&self, path: &str, body: &Value) -> Answer {
+        self.http.post(path, body).await.expect("the engine answers")
     }
 
     /// Posts a mail; gives status, the seconds of `Retry-After` and the answer.
@@ -162,9 +182,19 @@ impl Bed {
 
     /// The types of its events, without `email.`.
     pub(crate) async fn events(&self, id: &str) -> Vec<String> {
-        let events = self.http.get(&format!("/v1/emails/{id}/events")).await.expect("answers");
+        let events = self
+            .http
+            .get(&format!("/v1/emails/{id}/events"))
+            .await
+            .expect("answers");
         let events = events.body["data"].as_array().cloned().unwrap_or_default();
-        let name = |event: &Value| event["type"].as_str().unwrap_or("?").trim_start_matches("email.").to_owned();
+        let name = |event: &Value| {
+            event["type"]
+                .as_str()
+                .unwrap_or("?")
+                .trim_start_matches("email.")
+                .to_owned()
+        };
         events.iter().map(name).collect()
     }
 
@@ -208,7 +238,11 @@ impl Bed {
             }
         };
         let done = tokio::time::timeout(WITHIN, wait).await;
-        assert!(done.is_ok(), "not settled in time: {depth:?}");
+        assert!(
+            done.is_ok(),
+            "not settled in time: {depth:?}\n{}",
+            self.observer.render()
+        );
         depth
     }
 
@@ -254,7 +288,8 @@ pub(crate) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
             .all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
     };
     let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-    text.lines().filter(of_metric).filter(labelled).filter_map(value).sum()
+    let values = text.lines().filter(of_metric).filter(labelled).filter_map(value);
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 /// An answer of the API.
@@ -301,13 +336,18 @@ impl Http {
         })
     }
 
-    pub(crate) fn send(&self, mail: &Value) -> impl Future<Output = String> {
-        let (http, mail) = (self.clone(), mail.clone());
-        async move {
-            let answer = http.post("/v1/emails", &mail).await.expect("the engine answers");
-            assert_eq!(answer.status, 202, "{answer:?}");
-            answer.body["id"].as_str().expect("an id").to_owned()
-        }
+    pub(crate) async fn send(&self, mail: &Value) -> String {
+        let answer = self.post("/v1/emails", mail).await.expect("the engine answers");
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.body["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     pub(crate) async fn send_batch(&self, mails: Vec<Value>) -> Vec<String> {

@@ -1,9 +1,15 @@
-//! The whole engine: started through the composition root, driven by HTTP, judged by what simulated providers hold.
+//! The whole engine: started through the composition root or as a process, driven by HTTP, judged by what simulated
+//! providers hold.
 
 mod bed;
+mod process;
 
+mod commands;
 mod drain;
 mod journey;
+mod kills;
 mod lanes;
+#[cfg(feature = "failpoints")]
+mod panics;
 mod store_faults;
 mod waits;

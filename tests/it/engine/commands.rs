@@ -1,0 +1,145 @@
+//! The commands of the program, as a shell sees them.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::bed::{door, eventually, mail, plain};
+use super::process::Home;
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    let (out, err) = texts(output);
+    assert!(output.status.success(), "{out}{err}");
+    out
+}
+
+#[track_caller]
+fn bad(output: &Output, says: &[&str]) {
+    let (out, err) = texts(output);
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    for says in says {
+        assert!(err.contains(says), "{says:?} is not in {err:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_second_process_on_the_same_directory_is_refused() {
+    let mut home = Home::with(&super::bed::config(&[]).replace("routes:\n", ""));
+    let process = home.start().await;
+    let second = home.run(&["serve"]).await;
+    let data = home.data().display().to_string();
+    bad(&second, &["in use by another process", &data]);
+    assert_eq!(
+        process.http.get("/healthz").await.expect("the first one lives").status,
+        200
+    );
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[actix_web::test]
+async fn keys_are_made_listed_and_revoked_beside_the_running_engine() {
+    let mut home = Home::with(&super::bed::config(&[]).replace("routes:\n", ""));
+    bad(&home.run(&["keys", "list"]).await, &["no engine runs on"]);
+    let process = home.start().await;
+    let made = good(&home.run(&["keys", "create", "billing"]).await);
+    let key = made.trim().to_owned();
+    let own = super::bed::Http::new(process.http.api(), key.clone());
+    assert_eq!(own.get("/v1/domains").await.expect("answers").status, 200);
+    let list = good(&home.run(&["keys", "list"]).await);
+    assert!(list.contains("first key") && list.contains("billing"), "{list}");
+    assert!(!list.contains(&key), "a key is shown once");
+    let line = list.lines().find(|line| line.contains("billing")).expect("listed");
+    let id = line
+        .split(['│', '|', '┆'])
+        .map(str::trim)
+        .find(|cell| cell.len() == 12)
+        .expect("an id");
+    good(&home.run(&["keys", "revoke", id]).await);
+    assert_eq!(own.get("/v1/domains").await.expect("answers").status, 401);
+    bad(
+        &home.run(&["keys", "revoke", "000000000000"]).await,
+        &["no key with this id"],
+    );
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[actix_web::test]
+async fn why_tells_what_a_mail_waits_for_and_what_became_of_it() {
+    let receiver = plain().await;
+    let mut home = Home::new(&[door("example.test", &receiver)]);
+    let process = home.start().await;
+    let mut later = mail("later@example.test");
+    let at = super::bed::ahead(
+        &posthaste::clock::Clock::system(),
+        std::time::Duration::from_secs(86_400),
+    );
+    later["scheduled_at"] = at.as_str().into();
+    let id = process.http.send(&later).await;
+    let said = good(&home.run(&["why", &id]).await);
+    assert!(
+        said.contains("later@example.test: scheduled") && said.contains(&at),
+        "{said}"
+    );
+    let id = process.http.send(&mail("jacky@example.test")).await;
+    let delivered = async || process.http.email(&id).await["status"] == "delivered";
+    eventually("it is delivered", delivered).await;
+    let json = good(&home.run(&["why", &id, "--json"]).await);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["deliveries"][0]["state"], "delivered");
+    bad(&home.run(&["why", "nonsense"]).await, &["not the id of a message"]);
+    let unknown = "01a208e9-b32a-7a0a-af2f-8cbdd55c444f";
+    bad(&home.run(&["why", unknown]).await, &["no message with this id"]);
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[actix_web::test]
+async fn a_bad_config_is_refused_with_the_name_of_the_key_and_its_line() {
+    for (config, says) in [
+        ("api:\n  listen: nowhere\n", vec!["listen", "line 4"]),
+        ("apis: {}\n", vec!["apis", "line 3"]),
+        ("delivery:\n  hold: soon\n", vec!["soon", "line 4"]),
+        ("providers:\n  gogle: {connections: 2}\n", vec!["providers.gogle"]),
+        ("engine: {lease: 20ms}\n", vec!["engine.lease", "at least"]),
+        ("domains: [{name: \"no domain\"}]\n", vec!["no domain", "line 3"]),
+        (
+            "routes: [{name: a, domains: [x.test], host: h.test, port: 25, user: u}]\n",
+            vec!["routes[0].user"],
+        ),
+        ("a: [\n", vec!["line"]),
+    ] {
+        let home = Home::with(config);
+        for command in ["check-config", "serve"] {
+            bad(&home.run(&[command]).await, &says);
+        }
+        assert!(!home.data().exists(), "a bad config starts nothing");
+    }
+}
+
+#[actix_web::test]
+async fn a_good_config_is_called_good_and_starts_nothing() {
+    let home = Home::with(&super::bed::config(&[]).replace("routes:\n", ""));
+    let said = good(&home.run(&["check-config"]).await);
+    assert!(said.contains("good"), "{said}");
+    assert!(!home.data().exists());
+}
+
+#[actix_web::test]
+async fn a_first_start_that_fails_does_not_lose_the_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let good = super::bed::config(&[]).replace("routes:\n", "");
+    let mut home = Home::with(&good);
+    let bad_config = good.replacen("127.0.0.1:0", &address, 1);
+    home.write(&bad_config);
+    bad(&home.run(&["serve"]).await, &["api.listen", &address]);
+    home.write(&good);
+    let process = home.start().await;
+    assert_eq!(process.http.get("/v1/domains").await.expect("answers").status, 200);
+    assert_eq!(process.terminate().await, Some(0));
+}
