@@ -50,9 +50,9 @@ delivery:
   slow: {first_pause: 200ms, longest_pause: 1s}
   stop_longest: 500ms
 engine: {lease: 2s, session_idle: 2s, shutdown_grace: 20s}
-routes:
 ",
     );
+    text += if doors.is_empty() { "routes: []\n" } else { "routes:\n" };
     for (index, door) in doors.iter().enumerate() {
         text += &format!(
             "  - {{name: door{index}, domains: [\"{}\"], host: {}, port: {}, tls: off, connections: {}}}\n",
@@ -116,19 +116,29 @@ impl Bed {
 
     /// On this backend.
     pub(crate) async fn on<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>) -> Self {
-        Self::with_key(settings, backend, None).await
+        Self::with_key(settings, backend, None, Fixed::new()).await
+    }
+
+    /// On a store in memory, among these names.
+    pub(crate) async fn among(settings: Settings, names: Fixed) -> Self {
+        Self::with_key(settings, Arc::new(Memory::new()), None, names).await
     }
 
     /// On a backend that another engine left, whose key is this.
     pub(crate) async fn again<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>, key: &str) -> Self {
-        Self::with_key(settings, backend, Some(key)).await
+        Self::with_key(settings, backend, Some(key), Fixed::new()).await
     }
 
-    async fn with_key<B: Queue + Store + 'static>(settings: Settings, backend: Arc<B>, key: Option<&str>) -> Self {
+    async fn with_key<B: Queue + Store + 'static>(
+        settings: Settings,
+        backend: Arc<B>,
+        key: Option<&str>,
+        names: Fixed,
+    ) -> Self {
         let seams = Seams {
             queue: Arc::clone(&backend) as Arc<dyn Queue>,
             store: backend,
-            resolver: Arc::new(Fixed::new()),
+            resolver: Arc::new(names),
             confirm: None,
             clock: Clock::system(),
             return_path_key: [7; 32],

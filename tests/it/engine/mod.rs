@@ -9,6 +9,7 @@ mod drain;
 mod journey;
 mod kills;
 mod lanes;
+mod names;
 #[cfg(feature = "failpoints")]
 mod panics;
 mod store_faults;
