@@ -28,7 +28,7 @@ use crate::policy::classify::Classifier;
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::resolver::{Destinations, Hickory, Resolver};
-use crate::store::{Embedded, Seal, Store};
+use crate::store::{Embedded, EmbeddedSettings, OnCommit, Seal, Store};
 use crate::transport::Dialer;
 
 /// Name of the file that holds the key for secrets at rest.
@@ -83,7 +83,12 @@ pub async fn start(settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> 
     let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
     let return_path_key = seal.derive("return path");
     let observer = Arc::new(Observer::new());
-    let store = Arc::new(Embedded::open(settings.store.clone(), seal)?);
+    let committed = Arc::clone(&observer);
+    let store = EmbeddedSettings {
+        on_commit: OnCommit(Arc::new(move |operations, time| committed.committed(operations, time))),
+        ..settings.store.clone()
+    };
+    let store = Arc::new(Embedded::open(store, seal)?);
     let queue: Arc<dyn Queue> = Arc::clone(&store) as Arc<dyn Queue>;
     let confirm = match settings.confirm.clone() {
         Some(servers) => Some(Arc::new(Hickory::new(servers).context("dns.confirm_servers")?) as Arc<dyn Resolver>),

@@ -67,7 +67,8 @@ pub trait Queue: Send + Sync + std::fmt::Debug {
     /// OUTCOME: applies each Settlement with its events, and answers for each. One with a stale fence changes nothing.
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError>;
 
-    /// Cancels a Delivery that is not on its way. `false` when it is final, leased with an open INTENT, or unknown.
+    /// Cancels a Delivery that is not on its way. `false` when it is final, unknown, or has an open INTENT, whether its
+    /// lease has ended or not: it may have gone out.
     async fn cancel(&self, delivery: DeliveryId, now: Timestamp) -> Result<bool, QueueError>;
 
     /// The earliest due time of `class` among deliveries that are neither leased nor parked.

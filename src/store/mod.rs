@@ -9,7 +9,7 @@ pub mod faulty;
 mod memory;
 mod seal;
 
-pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnFatal, OpenError, WriterStats};
+pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, WriterStats};
 pub use memory::Memory;
 pub use seal::{Seal, SealError};
 

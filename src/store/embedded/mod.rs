@@ -33,5 +33,5 @@ mod turn;
 mod writer;
 
 pub use handle::Embedded;
-pub use settings::{EmbeddedSettings, OnFatal, OpenError};
+pub use settings::{EmbeddedSettings, OnCommit, OnFatal, OpenError};
 pub use stats::{COMMIT_BUCKETS_MICROS, WriterStats};

@@ -29,6 +29,24 @@ impl fmt::Debug for OnFatal {
     }
 }
 
+/// Called by the writer after each durable commit, before its callers are answered: with the number of operations in it
+/// and how long the commit took. Must be quick and must not wait: all writing waits for it.
+#[derive(Clone)]
+pub struct OnCommit(pub Arc<dyn Fn(usize, Duration) + Send + Sync>);
+
+impl Default for OnCommit {
+    /// Does nothing.
+    fn default() -> Self {
+        Self(Arc::new(|_, _| {}))
+    }
+}
+
+impl fmt::Debug for OnCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnCommit")
+    }
+}
+
 /// Settings of the embedded store.
 #[derive(Debug, Clone)]
 pub struct EmbeddedSettings {
@@ -50,6 +68,8 @@ pub struct EmbeddedSettings {
     pub quick_repair: bool,
     /// What happens when the storage breaks.
     pub on_fatal: OnFatal,
+    /// Who is told of each commit.
+    pub on_commit: OnCommit,
 }
 
 impl EmbeddedSettings {
@@ -66,6 +86,7 @@ impl EmbeddedSettings {
             compact_at_start: false,
             quick_repair: false,
             on_fatal: OnFatal::abort(),
+            on_commit: OnCommit::default(),
         }
     }
 }

@@ -140,7 +140,9 @@ impl Writer {
             fail::fail_point!("store-before-commit");
             let ran = stopwatch();
             transaction.commit()?;
-            stats.count_commit(jobs.len(), ran - began, ran.elapsed());
+            let took = ran.elapsed();
+            stats.count_commit(jobs.len(), ran - began, took);
+            (self.settings.on_commit.0)(jobs.len(), took);
             fail::fail_point!("store-after-commit");
         } else {
             transaction.abort()?;

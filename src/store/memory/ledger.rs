@@ -220,13 +220,13 @@ impl Ledger {
     }
 
     pub(super) fn cancel(&mut self, id: DeliveryId, now: Timestamp) -> bool {
-        let leased = self.line.leased_until(id).is_some_and(|until| until > now);
-        let on_its_way = leased && self.intents.contains_key(&id);
+        // An INTENT without OUTCOME may have become mail, whoever holds the lease now.
+        let may_have_gone = self.intents.contains_key(&id);
         let is_final = self
             .deliveries
             .get(&id)
             .is_none_or(|delivery| delivery.state.is_final());
-        if on_its_way || is_final {
+        if may_have_gone || is_final {
             return false;
         }
         self.record(Event {

@@ -65,13 +65,23 @@ pub(crate) async fn what_is_on_its_way_cannot_be_cancelled(mut bed: Bed) {
     assert_eq!(bed.queue().cancel(id, at(5)).await, Ok(true), "it came back and waits");
 }
 
-pub(crate) async fn what_is_leased_no_more_can_be_cancelled_even_with_an_open_intent(mut bed: Bed) {
-    let id = bed.accept_one().await;
+pub(crate) async fn what_may_have_gone_out_cannot_be_cancelled_after_its_lease_either(mut bed: Bed) {
+    let lapsed = bed.accept_one().await;
     let leased = bed.lease_one(at(1)).await;
     assert_eq!(bed.intent(&leased, at(2)).await, IntentAnswer::Recorded);
-    assert_eq!(bed.queue().cancel(id, at(60)).await, Ok(false));
-    assert_eq!(bed.queue().cancel(id, at(61)).await, Ok(true));
-    assert_eq!(bed.settle(delivered(&leased, at(62))).await, SettleAnswer::Stale);
+    assert_eq!(bed.queue().cancel(lapsed, at(60)).await, Ok(false));
+    assert_eq!(bed.queue().cancel(lapsed, at(61)).await, Ok(false));
+    assert_eq!(bed.queue().cancel(lapsed, at(1000)).await, Ok(false));
+    assert_eq!(bed.settle(delivered(&leased, at(1001))).await, SettleAnswer::Settled);
+
+    let parked = bed.accept_one().await;
+    let leased = bed.lease_one(at(1)).await;
+    assert_eq!(bed.intent(&leased, at(2)).await, IntentAnswer::Recorded);
+    bed.park(&leased, &lane("ip1", "google")).await;
+    assert_eq!(bed.queue().cancel(parked, at(3)).await, Ok(false));
+    bed.crash().await;
+    assert_eq!(bed.queue().cancel(parked, at(1000)).await, Ok(false));
+    assert_eq!(bed.event_names(parked).await, ["accepted"]);
 }
 
 pub(crate) async fn of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins(mut bed: Bed) {

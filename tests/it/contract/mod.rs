@@ -9,7 +9,8 @@
 //!   that are not final.
 //! - A lease is lost when the Delivery is leased again, cancelled or given back. Its time alone does not lose it: a late
 //!   `settle`, `renew`, `park` or `release` still counts while nobody else took it. An INTENT after its end is refused.
-//! - Only an OUTCOME closes an INTENT: a Delivery that is parked or released with one comes back with it.
+//! - Only an OUTCOME closes an INTENT: a Delivery that is parked or released with one comes back with it, and nobody
+//!   cancels it until then.
 //! - Fences grow over crashes too, so that nobody's lease from before one is taken for a new one.
 //! - One suppression entry per address, whatever its case; another one never makes it narrower.
 
@@ -116,7 +117,7 @@ macro_rules! contract_tests {
                     what_waits_can_be_cancelled,
                     a_lease_without_intent_is_taken_away,
                     what_is_on_its_way_cannot_be_cancelled,
-                    what_is_leased_no_more_can_be_cancelled_even_with_an_open_intent,
+                    what_may_have_gone_out_cannot_be_cancelled_after_its_lease_either,
                     of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins,
                     what_is_final_or_unknown_cannot_be_cancelled,
                     a_cancellation_survives_a_crash,
@@ -168,7 +169,7 @@ pub(crate) use contract_tests;
 #[derive(Debug)]
 pub(crate) struct InMemory(pub(crate) Arc<Memory>);
 
-async fn in_memory() -> InMemory {
+pub(crate) async fn in_memory() -> InMemory {
     InMemory(Arc::new(Memory::new()))
 }
 

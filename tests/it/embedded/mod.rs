@@ -1,13 +1,16 @@
 //! The embedded backend: the contract on a disk that is pulled, and what only a disk can do to it.
 
+mod broken;
 mod disk;
+mod full;
+mod power;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use posthaste::queue::Queue;
-use posthaste::store::{Embedded, EmbeddedSettings, OnFatal, Seal, Store};
+use posthaste::store::{Embedded, EmbeddedSettings, OnFatal, OpenError, Seal, Store};
 
 use crate::contract::{Backend, contract_tests};
 use disk::Disk;
@@ -32,8 +35,13 @@ pub(crate) fn settings() -> EmbeddedSettings {
 
 impl OnDisk {
     pub(crate) fn new(settings: EmbeddedSettings, seed: u64) -> Self {
+        Self::on(Disk::default(), settings, seed)
+    }
+
+    /// On a disk that may have something on it.
+    pub(crate) fn on(disk: Disk, settings: EmbeddedSettings, seed: u64) -> Self {
         let mut on_disk = Self {
-            disk: Disk::default(),
+            disk,
             settings,
             store: None,
             draw: fastrand::Rng::with_seed(seed),
@@ -46,16 +54,24 @@ impl OnDisk {
         self.store.as_ref().expect("is open")
     }
 
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn try_open(&self) -> Result<Embedded, OpenError> {
         let disk = self.disk.clone();
-        let opened = Embedded::open_with_backend(self.settings.clone(), Seal::new([1; 32]), move || disk.plug_in());
-        self.store = Some(opened.expect("opens"));
+        Embedded::open_with_backend(self.settings.clone(), Seal::new([1; 32]), move || disk.plug_in())
+    }
+
+    pub(crate) fn open(&mut self) {
+        self.store = Some(self.try_open().expect("opens"));
+    }
+
+    /// Power gone.
+    pub(crate) fn lose_power(&mut self) {
+        self.disk.pull(&mut self.draw);
+        self.store = None;
     }
 
     /// Power gone and back.
     pub(crate) fn pull_the_plug(&mut self) {
-        self.disk.pull(&mut self.draw);
-        self.store = None;
+        self.lose_power();
         self.open();
     }
 }

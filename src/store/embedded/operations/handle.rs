@@ -99,9 +99,9 @@ pub(in super::super) fn cancel(turn: &mut Turn<'_, '_>, id: DeliveryId, now: Tim
     let Some(before) = turn.delivery(id)? else {
         return Ok((false, false));
     };
-    let is_leased = turn.state.leases.get(id).is_some_and(|lease| lease.until > now);
-    let is_on_its_way = is_leased && turn.state.intents.contains_key(&id);
-    if before.delivery.state.is_final() || is_on_its_way {
+    // An INTENT without OUTCOME, even one that cannot be read, may have become mail, whoever holds the lease now.
+    let may_have_gone = turn.state.intents.contains_key(&id) || turn.state.damaged.contains(&id);
+    if before.delivery.state.is_final() || may_have_gone {
         return Ok((false, false));
     }
     let mut after = before.clone();
