@@ -81,6 +81,19 @@ async fn a_stop_waits_until_the_last_outcome_is_stored() {
 }
 
 #[actix_web::test]
+async fn a_stop_does_not_call_itself_clean_while_an_outcome_is_not_stored() {
+    let receiver = plain().await;
+    let backend = Arc::new(Faulty::around(Arc::new(Memory::new())));
+    let mut settings = settings(&[door("example.test", &receiver)]);
+    settings.shutdown_grace = std::time::Duration::from_millis(500);
+    let mut bed = Bed::on(settings, Arc::clone(&backend)).await;
+    backend.order(Method::Settle, Calls::Nth(1), Fault::Hang);
+    bed.send(&mail("jacky@example.test")).await;
+    eventually("the outcome is on its way", async || backend.calls(Method::Settle) >= 1).await;
+    assert!(!bed.stop().await);
+}
+
+#[actix_web::test]
 async fn a_host_that_never_greets_does_not_hold_a_stop() {
     let tarpit = scripted(Script::new().at(Stage::Banner, Act::Silence)).await;
     let mut bed = Bed::new(settings(&[door("example.test", &tarpit)])).await;

@@ -99,6 +99,23 @@ async fn nothing_is_lost_when_a_sender_panics() {
 }
 
 #[actix_web::test]
+async fn a_mail_whose_session_orders_all_died_with_the_sender_still_goes() {
+    let scenario = FailScenario::setup();
+    let receiver = plain().await;
+    let bed = Bed::new(settings(&[door("example.test", &receiver)])).await;
+    fail::cfg("sender", "2*panic").expect("good actions");
+    let id = bed.send(&mail("jacky@example.test")).await;
+    let shown = bed.until(&id, "delivered").await;
+    assert_eq!(shown["recipients"][0]["attempts"], 1);
+    assert_eq!(
+        bed.metric("posthaste_actor_restarts_total", &[("kind", "sender")])
+            .to_bits(),
+        2f64.to_bits()
+    );
+    scenario.teardown();
+}
+
+#[actix_web::test]
 async fn nothing_is_lost_when_sessions_panic() {
     check("session", "session", &now_and_then(20, 8), 8).await;
 }
