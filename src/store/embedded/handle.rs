@@ -140,9 +140,28 @@ impl Embedded {
         T: Send + 'static,
         F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
     {
+        self.hand_over(true, run).await
+    }
+
+    /// Has the writer carry out `run`, which changes no table, before the writes of its next transaction, and waits for
+    /// nothing more.
+    pub(super) async fn ask<T, F>(&self, run: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.hand_over(false, run).await
+    }
+
+    async fn hand_over<T, F>(&self, writes: bool, run: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
+    {
         let closed = || QueueError::Unavailable("the store is shutting down".to_owned());
         let (sender, receiver) = oneshot::channel();
         let task = Task {
+            writes,
             run: Some(run),
             result: None,
             sender,
@@ -167,6 +186,7 @@ impl Drop for Shared {
 
 /// A caller's closure on its way to the writer, and the result on its way back.
 struct Task<T, F> {
+    writes: bool,
     run: Option<F>,
     result: Option<T>,
     sender: oneshot::Sender<Result<T, QueueError>>,
@@ -177,6 +197,10 @@ where
     T: Send,
     F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send,
 {
+    fn writes(&self) -> bool {
+        self.writes
+    }
+
     fn run(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {
         if let Some(run) = self.run.take() {
             self.result = Some(run(turn)?);

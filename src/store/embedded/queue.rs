@@ -1,4 +1,4 @@
-//! The queue seam: each method hands one operation to the writer.
+//! The queue seam: each method hands one operation to the writer; those that write nothing are only asked.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Queue for Embedded {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<Leased>, QueueError> {
-        self.submit(move |turn| operations::lease(turn, class, max, now, until))
+        self.ask(move |turn| operations::lease(turn, class, max, now, until))
             .await
     }
 
@@ -52,12 +52,12 @@ impl Queue for Embedded {
         until: Timestamp,
     ) -> Result<Vec<Leased>, QueueError> {
         let lane = lane.clone();
-        self.submit(move |turn| operations::lease_parked(turn, &lane, max, now, until))
+        self.ask(move |turn| operations::lease_parked(turn, &lane, max, now, until))
             .await
     }
 
     async fn lease_expired(&self, max: usize, now: Timestamp, until: Timestamp) -> Result<Vec<Leased>, QueueError> {
-        self.submit(move |turn| operations::lease_expired(turn, max, now, until))
+        self.ask(move |turn| operations::lease_expired(turn, max, now, until))
             .await
     }
 
@@ -70,8 +70,7 @@ impl Queue for Embedded {
     }
 
     async fn renew(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<Vec<LeaseRef>, QueueError> {
-        self.submit(move |turn| Ok(operations::renew(turn, &leases, until)))
-            .await
+        self.ask(move |turn| Ok(operations::renew(turn, &leases, until))).await
     }
 
     async fn intent(&self, intent: Intent) -> Result<IntentAnswer, QueueError> {
@@ -96,15 +95,15 @@ impl Queue for Embedded {
     }
 
     async fn next_due(&self, class: Class) -> Result<Option<Timestamp>, QueueError> {
-        self.submit(move |turn| operations::next_due(turn, class)).await
+        self.ask(move |turn| operations::next_due(turn, class)).await
     }
 
     async fn parked_lanes(&self, max: usize) -> Result<Vec<(Lane, u64)>, QueueError> {
-        self.submit(move |turn| Ok(operations::parked_lanes(turn, max))).await
+        self.ask(move |turn| Ok(operations::parked_lanes(turn, max))).await
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, QueueError> {
-        self.submit(move |turn| operations::depth(turn, now)).await
+        self.ask(move |turn| operations::depth(turn, now)).await
     }
 
     fn wake(&self) -> Arc<Notify> {

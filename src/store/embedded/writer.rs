@@ -1,6 +1,8 @@
 //! The one thread that writes: takes what waits, puts it into one transaction, commits, and then answers all.
 //!
-//! That is group commit: a sync costs the same for one operation as for a thousand. When a commit fails, nobody is told
+//! That is group commit: a sync costs the same for one operation as for a thousand. Operations that write nothing, leases
+//! above all, come first in their batch and are answered before its commit: they saw only what earlier commits made
+//! durable, and what they changed is in memory only. When a commit fails, nobody is told
 //! that it worked: the memory goes back to what it was, and either the database is opened again (the disk was full) or
 //! the process stops (anything else; a sync that failed is never repeated).
 
@@ -24,6 +26,8 @@ use crate::queue::QueueError;
 
 /// One operation that waits for the writer.
 pub(super) trait Job: Send {
+    /// Whether it may write. One that may not is carried out before those that may, and answered without a commit.
+    fn writes(&self) -> bool;
     /// Carries it out in the turn's transaction and keeps the result.
     fn run(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault>;
     /// Gives its caller the result, now that it is durable, or says what went wrong.
@@ -101,8 +105,9 @@ impl Writer {
         jobs
     }
 
-    /// Runs all jobs in one transaction and commits it if there is something to commit.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Result<(), QueueError>>, redb::Error> {
+    /// Runs all jobs in one transaction and commits it if there is something to commit. Those that write nothing are
+    /// answered and gone from `jobs` before that; the outcomes are those of the others.
+    fn transact(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> Result<Vec<Result<(), QueueError>>, redb::Error> {
         let began = stopwatch();
         let mut transaction = self.access.begin_write()?;
         transaction
@@ -118,15 +123,9 @@ impl Writer {
                 dirty: false,
                 wake: false,
             };
+            run_readers(jobs, &mut turn)?;
             for job in jobs.iter_mut() {
-                outcomes.push(match job.run(&mut turn) {
-                    Ok(()) => Ok(()),
-                    Err(Fault::Damaged(what)) => {
-                        tracing::error!("a stored record cannot be read: {what}");
-                        Err(QueueError::Damaged(what))
-                    }
-                    Err(Fault::Storage(error)) => return Err(*error),
-                });
+                outcomes.push(run(job, &mut turn)?);
             }
             let (dirty, wake) = (turn.dirty, turn.wake);
             if dirty {
@@ -208,6 +207,35 @@ impl Writer {
             }
             Err(error) => Err((error, watch)),
         }
+    }
+}
+
+/// Carries out and answers the jobs that write nothing, while the transaction shows only what is committed. What they
+/// did to leases holds, whatever becomes of the commit.
+fn run_readers(jobs: &mut Vec<Box<dyn Job>>, turn: &mut Turn<'_, '_>) -> Result<(), redb::Error> {
+    jobs.sort_by_key(|job| job.writes());
+    let readers = jobs.partition_point(|job| !job.writes());
+    let mut outcomes = Vec::with_capacity(readers);
+    for job in &mut jobs[..readers] {
+        outcomes.push(run(job, turn)?);
+    }
+    debug_assert!(!turn.dirty, "a reader wrote");
+    turn.state.leases.confirm();
+    jobs.drain(..readers)
+        .zip(outcomes)
+        .for_each(|(job, outcome)| job.answer(outcome));
+    Ok(())
+}
+
+/// Carries out one job. The outer error is the whole batch's.
+fn run(job: &mut Box<dyn Job>, turn: &mut Turn<'_, '_>) -> Result<Result<(), QueueError>, redb::Error> {
+    match job.run(turn) {
+        Ok(()) => Ok(Ok(())),
+        Err(Fault::Damaged(what)) => {
+            tracing::error!("a stored record cannot be read: {what}");
+            Ok(Err(QueueError::Damaged(what)))
+        }
+        Err(Fault::Storage(error)) => Err(*error),
     }
 }
 

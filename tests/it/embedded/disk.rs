@@ -4,7 +4,7 @@
 //! the rest, a seeded draw keeps some writes, drops others and tears some at a sector. Handles from before get errors.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
@@ -13,7 +13,7 @@ const SECTOR: usize = 512;
 
 /// The disk. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<Platter>>);
+pub(crate) struct Disk(Arc<Mutex<Platter>>, Arc<Condvar>);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -32,6 +32,10 @@ struct Platter {
     /// The next sync fails.
     sync_fails: bool,
     syncs: u64,
+    /// Syncs wait, but for this many.
+    held: Option<u64>,
+    /// Somebody waits to sync.
+    waits: bool,
     /// The plug is pulled just before the sync with this number.
     pulled_at_sync: Option<u64>,
 }
@@ -118,6 +122,30 @@ impl Disk {
         self.platter().syncs
     }
 
+    /// From now on syncs wait until they are let go one by one, or all.
+    pub(crate) fn hold_syncs(&self) {
+        self.platter().held = Some(0);
+    }
+
+    /// Lets one sync go.
+    pub(crate) fn let_one_go(&self) {
+        let mut platter = self.platter();
+        platter.held = platter.held.map(|number| number + 1);
+        platter.waits = false;
+        self.1.notify_all();
+    }
+
+    /// Lets all syncs go.
+    pub(crate) fn let_all_go(&self) {
+        self.platter().held = None;
+        self.1.notify_all();
+    }
+
+    /// Whether somebody waits to sync.
+    pub(crate) fn has_one_waiting(&self) -> bool {
+        self.platter().waits
+    }
+
     /// Replaces `from` by `to` wherever it stands; gives how often it did.
     pub(crate) fn overwrite(&self, from: &[u8], to: &[u8]) -> usize {
         assert_eq!(from.len(), to.len());
@@ -181,6 +209,12 @@ impl StorageBackend for Plug {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut platter = self.platter()?;
+        while platter.held == Some(0) {
+            platter.waits = true;
+            platter = self.disk.1.wait(platter).expect("nobody panics while holding the disk");
+        }
+        platter.waits = false;
+        platter.held = platter.held.map(|number| number - 1);
         platter.syncs += 1;
         if platter.pulled_at_sync.is_some_and(|last| platter.syncs >= last) {
             return Err(io::Error::other("the plug is being pulled"));

@@ -2,6 +2,7 @@
 
 mod broken;
 mod disk;
+mod early;
 mod full;
 mod power;
 

@@ -275,7 +275,7 @@ impl World {
             "seed {}",
             self.seed
         );
-        let after = self::held(&*self.disk.store(), &*queue, &self.ids).await;
+        let after = self::held(self.disk.store(), &*queue, &self.ids).await;
         assert_eq!(after.waiting, [0, 0, 0], "seed {}", self.seed);
         assert!(
             after.messages.iter().all(|message| !message.has_body),
@@ -365,7 +365,7 @@ async fn lose_power_once(seed: u64) {
     let mut world = World::new(seed).await;
     let [before, after] = world.run_until_the_plug_is_pulled().await;
     world.power_comes_back();
-    let found = held(&*world.disk.store(), &*world.disk.queue(), &world.ids).await;
+    let found = held(world.disk.store(), &*world.disk.queue(), &world.ids).await;
     let fits: Vec<&Open> = [&before, &after]
         .iter()
         .filter(|(held, _)| *held == found)
