@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::intake::IntakeParts;
+use super::isps::Isps;
 use super::janitor::Janitor;
-use super::scheduler::{Isps, Scheduler, SchedulerMessage};
+use super::scheduler::{Scheduler, SchedulerMessage};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};

@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::sender::{OpenOrder, SenderMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict, Why};
+use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict};
 use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_gate::{LaneGate, Live};
 use crate::policy::lane_room::{LaneRoom, Step};
 use crate::policy::settlement;
-use crate::queue::{LeaseRef, Leased, Parking, Release};
+use crate::queue::{LeaseRef, Leased};
 
 /// What a session that asked for work gets.
 #[derive(Debug)]
@@ -195,12 +196,11 @@ impl Isp {
                         let _ = session.send(Work::Close);
                     }
                 }
-                Step::HandBack { work } => park(
-                    &self.tools,
-                    &state.lane,
-                    work.iter().map(|held| held.leased.lease()).collect(),
-                    shut_until,
-                ),
+                Step::HandBack { work } => {
+                    let back = work.iter().map(|held| held.leased.lease());
+                    let parkings = back.map(|lease| returns::parking(lease, &state.lane, shut_until));
+                    returns::park(&self.tools, parkings.collect());
+                }
                 Step::AskAgainAt(at) => {
                     if state.pump_at.is_none_or(|known| known <= now || at < known) {
                         state.pump_at = Some(at);
@@ -283,9 +283,7 @@ impl Isp {
                 Box::new(leased),
                 None,
             );
-            if self.crew.settler.try_send(told).is_err() {
-                tracing::debug!("the settler's mailbox is full; a lease will end instead");
-            }
+            returns::settle(&self.crew, told);
             tell(
                 &self.scheduler,
                 SchedulerMessage::Credit(state.lane.clone(), Credit::Add(1)),
@@ -299,9 +297,7 @@ impl Isp {
             return;
         };
         let leases: Vec<LeaseRef> = state.room.drain().iter().map(|held| held.leased.lease()).collect();
-        if !leases.is_empty() {
-            give_back(&self.tools, leases);
-        }
+        returns::give_back(&self.tools, leases, self.tools.surroundings.clock.now());
         for ticket in state.room.dismiss() {
             if let Some(session) = self.waiting.remove(&ticket) {
                 let _ = session.send(Work::Close);
@@ -342,9 +338,7 @@ impl Isp {
             for Held { leased, .. } in expired {
                 let settlement = settlement::expired(&leased.delivery, leased.fence, now);
                 let told = SettlerMessage::Settle(settlement, leased.delivery);
-                if self.crew.settler.try_send(told).is_err() {
-                    tracing::debug!("the settler's mailbox is full; a lease will end instead");
-                }
+                returns::settle(&self.crew, told);
             }
             if count > 0 && state.shut_until.is_none() {
                 tell(
@@ -409,42 +403,6 @@ fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, cont
             .room
             .open_failed(site, LaneAction::None, 1, tools.surroundings.clock.now());
     }
-}
-
-/// While draining: as if it had never been taken.
-fn give_back(tools: &Tools, leases: Vec<LeaseRef>) {
-    let tools = tools.clone();
-    actix::spawn(async move {
-        let due_at = tools.surroundings.clock.now();
-        let why = Why::Queued;
-        let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
-        if let Err(error) = tools.queue.release(releases).await {
-            tools.surroundings.observer.store_error(&error);
-        }
-    });
-}
-
-fn park(tools: &Tools, lane: &Lane, leases: Vec<LeaseRef>, until: Option<Timestamp>) {
-    let why = if until.is_some() {
-        Why::BreakerOpen
-    } else {
-        Why::LaneFull
-    };
-    let (tools, lane) = (tools.clone(), lane.clone());
-    actix::spawn(async move {
-        let parkings = leases
-            .into_iter()
-            .map(|lease| Parking {
-                lease,
-                lane: lane.clone(),
-                why,
-                until,
-            })
-            .collect();
-        if let Err(error) = tools.queue.park(parkings).await {
-            tools.surroundings.observer.store_error(&error);
-        }
-    });
 }
 
 fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {

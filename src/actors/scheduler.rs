@@ -5,17 +5,19 @@
 //! Never waits inside a handler: each call to a seam is a task that reports by message.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::isp::{Isp, IspMessage};
+use super::isps::Isps;
+use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, Timestamp, Why};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, Timestamp};
 use crate::policy::fairness::{lane_credit, may_offer};
 use crate::policy::routing;
 use crate::policy::settlement::{self, Waiting};
-use crate::queue::{LeaseRef, Leased, Parking, QueueError, Release};
+use crate::queue::{LeaseRef, Leased, Parking, QueueError};
 
 /// The scheduler. One for each engine.
 #[derive(Debug)]
@@ -32,45 +34,6 @@ pub struct Scheduler {
     awaiting_count: [usize; 3],
     ticks: u64,
     waker: Option<Waker>,
-}
-
-/// The actors of providers, by provider. Outlives a restarted scheduler: a second actor for a provider would have a second
-/// pace.
-#[derive(Debug, Clone, Default)]
-pub struct Isps(Arc<Mutex<HashMap<ProviderId, Handle<Isp>>>>);
-
-impl Isps {
-    fn of(&self, provider: &ProviderId) -> Option<Handle<Isp>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(provider)
-            .cloned()
-    }
-
-    fn add(&self, provider: ProviderId, isp: Handle<Isp>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(provider, isp);
-    }
-
-    fn forget(&self, provider: &ProviderId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
-    }
-
-    fn all(&self) -> Vec<Handle<Isp>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
-    }
-
-    fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -218,7 +181,7 @@ impl Scheduler {
                 now,
             ) {
                 Waiting::Settle(settlement) => {
-                    self.settle(SettlerMessage::Settle(settlement, leased.delivery));
+                    returns::settle(&self.crew, SettlerMessage::Settle(settlement, leased.delivery));
                     continue;
                 }
                 Waiting::Attempt => {}
@@ -226,7 +189,7 @@ impl Scheduler {
             let destination = match self.tools.destinations.cached(leased.delivery.domain()) {
                 Some(Ok(destination)) => destination,
                 Some(Err(failure)) => {
-                    self.settle(SettlerMessage::Unresolved(leased, failure));
+                    returns::settle(&self.crew, SettlerMessage::Unresolved(leased, failure));
                     continue;
                 }
                 None => {
@@ -239,7 +202,7 @@ impl Scheduler {
                 Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
                 Route::Nowhere => {
                     let due_at = now.plus(self.tools.settings.lease);
-                    self.give_back(vec![leased.lease()], due_at, Why::Queued);
+                    returns::give_back(&self.tools, vec![leased.lease()], due_at);
                 }
             }
         }
@@ -351,7 +314,7 @@ impl Scheduler {
             Ok(_) => self.dispatch(waiting, None, context),
             Err(failure) => waiting
                 .into_iter()
-                .for_each(|leased| self.settle(SettlerMessage::Unresolved(leased, failure))),
+                .for_each(|leased| returns::settle(&self.crew, SettlerMessage::Unresolved(leased, failure))),
         }
     }
 
@@ -372,20 +335,8 @@ impl Scheduler {
         self.lease_parked(lane, context);
     }
 
-    /// A Delivery that has to wait for its lane, with the reason.
     fn parking(&self, lease: LeaseRef, lane: &Lane) -> Parking {
-        let until = self.lanes.get(lane).and_then(|credit| credit.shut_until);
-        let why = if until.is_some() {
-            Why::BreakerOpen
-        } else {
-            Why::LaneFull
-        };
-        Parking {
-            lease,
-            lane: lane.clone(),
-            why,
-            until,
-        }
+        returns::parking(lease, lane, self.lanes.get(lane).and_then(|credit| credit.shut_until))
     }
 
     fn credit(&self, lane: &Lane) -> LaneCredit {
@@ -397,34 +348,9 @@ impl Scheduler {
         })
     }
 
-    fn settle(&self, message: SettlerMessage) {
-        // A full settler loses nothing: the lease ends and the Delivery comes again.
-        if self.crew.settler.try_send(message).is_err() {
-            tracing::debug!("the settler's mailbox is full; a lease will end instead");
-        }
-    }
-
     fn park(&mut self, parkings: Vec<Parking>) {
-        if parkings.is_empty() {
-            return;
-        }
         self.parked.extend(parkings.iter().map(|parking| parking.lane.clone()));
-        let tools = self.tools.clone();
-        actix::spawn(async move {
-            if let Err(error) = tools.queue.park(parkings).await {
-                tools.surroundings.observer.store_error(&error);
-            }
-        });
-    }
-
-    fn give_back(&self, leases: Vec<LeaseRef>, due_at: Timestamp, why: Why) {
-        let tools = self.tools.clone();
-        actix::spawn(async move {
-            let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
-            if let Err(error) = tools.queue.release(releases).await {
-                tools.surroundings.observer.store_error(&error);
-            }
-        });
+        returns::park(&self.tools, parkings);
     }
 
     fn drain(&mut self) {
@@ -434,7 +360,7 @@ impl Scheduler {
             .flat_map(|(_, waiting)| waiting)
             .map(|leased| leased.lease())
             .collect();
-        self.give_back(waiting, self.tools.surroundings.clock.now(), Why::Queued);
+        returns::give_back(&self.tools, waiting, self.tools.surroundings.clock.now());
         for isp in self.isps.all() {
             if isp.try_send(IspMessage::Drain).is_err() {
                 tracing::debug!("an ISP actor could not be told to drain; its leases will end instead");

@@ -1,0 +1,59 @@
+//! What leaves an actor without an attempt: back to the queue, or to the settler.
+//!
+//! Takes leases and where they are to wait; gives tasks of their own, so that no handler waits. Nothing is lost when one
+//! fails: the lease ends and the Delivery comes again.
+
+use super::settler::SettlerMessage;
+use super::tools::{Crew, Tools};
+use crate::domain::{Lane, Timestamp, Why};
+use crate::queue::{LeaseRef, Parking, Release};
+
+/// A Delivery that has to wait for its lane, with the reason: shut until then, or full.
+pub(super) fn parking(lease: LeaseRef, lane: &Lane, shut_until: Option<Timestamp>) -> Parking {
+    let why = if shut_until.is_some() {
+        Why::BreakerOpen
+    } else {
+        Why::LaneFull
+    };
+    Parking {
+        lease,
+        lane: lane.clone(),
+        why,
+        until: shut_until,
+    }
+}
+
+/// Leaves Deliveries to wait under their lanes.
+pub(super) fn park(tools: &Tools, parkings: Vec<Parking>) {
+    if parkings.is_empty() {
+        return;
+    }
+    let tools = tools.clone();
+    actix::spawn(async move {
+        if let Err(error) = tools.queue.park(parkings).await {
+            tools.surroundings.observer.store_error(&error);
+        }
+    });
+}
+
+/// Leaves Deliveries in line, due at `due_at`, as if they had never been taken.
+pub(super) fn give_back(tools: &Tools, leases: Vec<LeaseRef>, due_at: Timestamp) {
+    if leases.is_empty() {
+        return;
+    }
+    let tools = tools.clone();
+    actix::spawn(async move {
+        let why = Why::Queued;
+        let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
+        if let Err(error) = tools.queue.release(releases).await {
+            tools.surroundings.observer.store_error(&error);
+        }
+    });
+}
+
+/// Tells the settler. One that is full loses nothing: the lease ends.
+pub(super) fn settle(crew: &Crew, message: SettlerMessage) {
+    if crew.settler.try_send(message).is_err() {
+        tracing::debug!("the settler's mailbox is full; a lease will end instead");
+    }
+}
