@@ -20,3 +20,6 @@ pub(crate) use envelope::Damaged;
 pub(crate) use event::{decode_event, encode_event};
 pub(crate) use ledger::{Ledger, decode_lane, decode_ledger, encode_lane, encode_ledger};
 pub(crate) use message::{decode_body, decode_message, decode_message_age, encode_body, encode_message};
+
+#[cfg(test)]
+mod tests;
