@@ -68,10 +68,12 @@ async fn check(failpoint: &str, kind: &str, actions: &str, panics: u32) {
         duplicates <= ambiguous,
         "{duplicates} duplicates, {ambiguous} ambiguous"
     );
+    // A session that panicked hangs up without QUIT, and the receiver may see its successor before it sees that.
+    let unseen = if kind == "session" { u64::from(panics) } else { 0 };
     for receiver in [&first, &second] {
         let counters = receiver.counters();
         assert!(
-            counters.connections_peak <= 5,
+            counters.connections_peak <= 5 + unseen,
             "the cap holds over restarts: {counters:?}"
         );
     }
