@@ -89,8 +89,20 @@ struct LaneState {
     room: LaneRoom<Held>,
     sites: HashMap<Arc<str>, Arc<Destination>>,
     full_credit: usize,
+    /// Places that are free again and that the scheduler does not know of yet.
+    owed: usize,
     pump_at: Option<Timestamp>,
     shut_until: Option<Timestamp>,
+}
+
+/// A part of its credit that a lane with work left tells of at once: a message for each place costs more than it brings.
+const CREDIT_PARTS: usize = 16;
+
+impl LaneState {
+    fn owes_enough(&self) -> bool {
+        let enough = self.room.queued() == 0 || self.owed >= self.full_credit / CREDIT_PARTS;
+        self.owed > 0 && enough && self.shut_until.is_none()
+    }
 }
 
 /// Seconds without work after which the actor offers to stop.
@@ -138,6 +150,7 @@ impl Isp {
             ),
             sites: HashMap::new(),
             full_credit: lane_credit(destination.limits.connections),
+            owed: 0,
             pump_at: None,
             shut_until: None,
         })
@@ -167,7 +180,6 @@ impl Isp {
         };
         let live = self.tools.live.of(&state.lane);
         let shut_until = state.room.shut_until(now);
-        let mut given = 0;
         for step in state.room.steps(live, now) {
             match step {
                 Step::Give {
@@ -181,7 +193,7 @@ impl Isp {
                         None => Some(Work::Deliver(Box::new(leased))),
                     };
                     match refused {
-                        None => given += 1,
+                        None => state.owed += 1,
                         Some(Work::Deliver(leased)) => {
                             state
                                 .room
@@ -219,10 +231,12 @@ impl Isp {
                 &self.scheduler,
                 SchedulerMessage::Credit(state.lane.clone(), Credit::ShutUntil(until)),
             );
-        } else if given > 0 && state.shut_until.is_none() {
+            state.owed = 0;
+        } else if state.owes_enough() {
+            let places = std::mem::take(&mut state.owed);
             tell(
                 &self.scheduler,
-                SchedulerMessage::Credit(state.lane.clone(), Credit::Add(given)),
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Add(places)),
             );
         }
     }
@@ -248,6 +262,7 @@ impl Isp {
             state.room.opened(site);
             if state.shut_until.take().is_some() {
                 let free = state.full_credit.saturating_sub(state.room.queued());
+                state.owed = 0;
                 tell(
                     &self.scheduler,
                     SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
