@@ -1,5 +1,7 @@
 //! Log lines: text or JSON, on standard error.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
@@ -12,6 +14,8 @@ pub(super) fn init(format: LogFormat, level: &str) -> Result<()> {
         .with_context(|| format!("log.level: {level:?} is no filter"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for a terminal, not for a file.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let done = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
