@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -113,7 +114,13 @@ impl Embedded {
             jobs: receiver,
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        let thread = thread.spawn(move || writer.run());
+        let on_fatal = writer.settings.on_fatal.clone();
+        let thread = thread.spawn(move || {
+            // A writer that is gone would leave a store that refuses everything and says nothing.
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                (on_fatal.0)("the writer panicked");
+            }
+        });
         let thread = thread.map_err(|error| OpenError::Database(format!("no thread for the writer: {error}")))?;
         let shared = Shared {
             access,
