@@ -78,8 +78,7 @@ pub struct Running {
 
 /// Opens the data directory and starts everything on it.
 pub async fn start(settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
-    std::fs::create_dir_all(&settings.data)
-        .with_context(|| format!("data: cannot make {}", settings.data.display()))?;
+    make_private(&settings.data).with_context(|| format!("data: cannot make {}", settings.data.display()))?;
     let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
     let return_path_key = seal.derive("return path");
     let observer = Arc::new(Observer::new());
@@ -260,6 +259,12 @@ fn serve_metrics(listener: TcpListener, observer: Arc<Observer>) -> Result<Serve
     let handle = server.handle();
     actix::spawn(server);
     Ok(handle)
+}
+
+/// The data directory: it holds mail and keys, so that only its owner may look into one that we make.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn cores() -> usize {

@@ -92,6 +92,5 @@ async fn new_keys(name: String, now: Timestamp) -> Result<Vec<DkimKey>> {
 
 /// Makes the DKIM keys of a domain: RSA-2048 and Ed25519.
 fn make_dkim_keys(name: &str, now: Timestamp) -> Result<Vec<DkimKey>, String> {
-    let day = now.to_string()[..10].replace('-', "");
-    dkim_keys::generate_keys(&format!("ph{day}")).map_err(|error| format!("{name}: {error}"))
+    dkim_keys::generate_keys(&dkim_keys::selector_prefix(now)).map_err(|error| format!("{name}: {error}"))
 }

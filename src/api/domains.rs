@@ -12,7 +12,7 @@ use super::caller::Caller;
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{body, query, reader};
-use crate::domain::{DkimKey, DomainStatus, SendingDomain, TenantId, Timestamp};
+use crate::domain::{DkimKey, DomainStatus, SendingDomain, TenantId};
 use crate::resolver::{DomainCheck, check_domain};
 use crate::store::dkim_keys;
 
@@ -36,7 +36,7 @@ pub(crate) async fn create(
             draft.name
         )));
     }
-    let prefix = selector_prefix(now);
+    let prefix = dkim_keys::selector_prefix(now);
     let keys = tokio::task::spawn_blocking(move || dkim_keys::generate_keys(&prefix)).await;
     let dkim = keys
         .map_err(|error| ApiError::Internal(error.to_string()))?
@@ -113,12 +113,6 @@ async fn find(state: &ApiState, tenant: TenantId, name: &str) -> Result<SendingD
     let name = reader::domain_to_ascii(name).ok_or(ApiError::NotFound)?;
     let domain = state.store.domain(tenant, &name).await;
     domain.map_err(|error| state.refuse(error))?.ok_or(ApiError::NotFound)
-}
-
-/// Selectors carry the day they were made, so that later keys get other names.
-fn selector_prefix(now: Timestamp) -> String {
-    const DAY_MS: u64 = 24 * 3600 * 1000;
-    format!("ph{}", now.0 / DAY_MS)
 }
 
 fn record_name(key: &DkimKey, domain: &str) -> String {

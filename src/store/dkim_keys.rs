@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::domain::{DkimAlgorithm, DkimKey};
+use crate::domain::{DkimAlgorithm, DkimKey, Timestamp};
 
 /// The cryptographic library could not make a key: it has no random numbers or no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,13 @@ fn ed25519(selector: String) -> Result<DkimKey, KeyGenerationError> {
         // RFC 8463, 4: the bare 32 bytes, without an X.509 wrapping.
         record: format!("v=DKIM1; k=ed25519; p={}", BASE64.encode(pair.public_key().as_ref())),
     })
+}
+
+/// Selectors carry the day they were made, so that later keys get other names.
+#[must_use]
+pub fn selector_prefix(now: Timestamp) -> String {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    format!("ph{}", now.0 / DAY_MS)
 }
 
 #[cfg(test)]
