@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::lane_state::{Held, LaneState};
 use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::sender::{OpenOrder, SenderMessage};
@@ -74,35 +75,6 @@ pub struct Isp {
     ticks: u64,
     unused_ticks: u64,
     retired: bool,
-}
-
-/// A leased Delivery that waits for a session of its site.
-#[derive(Debug)]
-struct Held {
-    leased: Leased,
-    site: Arc<str>,
-}
-
-#[derive(Debug)]
-struct LaneState {
-    lane: Lane,
-    room: LaneRoom<Held>,
-    sites: HashMap<Arc<str>, Arc<Destination>>,
-    full_credit: usize,
-    /// Places that are free again and that the scheduler does not know of yet.
-    owed: usize,
-    pump_at: Option<Timestamp>,
-    shut_until: Option<Timestamp>,
-}
-
-/// A part of its credit that a lane with work left tells of at once: a message for each place costs more than it brings.
-const CREDIT_PARTS: usize = 16;
-
-impl LaneState {
-    fn owes_enough(&self) -> bool {
-        let enough = self.room.queued() == 0 || self.owed >= self.full_credit / CREDIT_PARTS;
-        self.owed > 0 && enough && self.shut_until.is_none()
-    }
 }
 
 /// Seconds without work after which the actor offers to stop.
@@ -260,14 +232,7 @@ impl Isp {
     fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
         if let Some(state) = self.lanes.get_mut(source) {
             state.room.opened(site);
-            if state.shut_until.take().is_some() {
-                let free = state.full_credit.saturating_sub(state.room.queued());
-                state.owed = 0;
-                tell(
-                    &self.scheduler,
-                    SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(free)),
-                );
-            }
+            state.works_again(&self.scheduler);
         }
     }
 
@@ -320,6 +285,23 @@ impl Isp {
         }
     }
 
+    /// A lane that was shut and may try again gets one Delivery a tick until one of them proves that it works.
+    fn ask_for_canaries(&self) {
+        let now = self.now();
+        let trying = |state: &&LaneState| state.shut_until.is_some() && state.room.shut_until(now).is_none();
+        for state in self
+            .lanes
+            .values()
+            .filter(trying)
+            .filter(|state| state.room.queued() == 0)
+        {
+            tell(
+                &self.scheduler,
+                SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(1)),
+            );
+        }
+    }
+
     fn tick(&mut self, context: &mut PartContext<'_, Self>) {
         self.ticks += 1;
         let renew_every = (self.tools.settings.lease.as_secs() / 3).max(1);
@@ -329,6 +311,7 @@ impl Isp {
         self.end_expired();
         let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
         sources.iter().for_each(|source| self.check(source));
+        self.ask_for_canaries();
         sources.iter().for_each(|source| self.pump(source, context));
         let unused = self.lanes.values().all(|state| {
             state.room.is_unused() && state.shut_until.is_none() && self.tools.live.of(&state.lane) == Live::default()
@@ -464,6 +447,9 @@ impl Part for Isp {
                 if let Some(state) = self.lanes.get_mut(&source) {
                     let up = self.tools.live.of(&state.lane).up;
                     state.room.answered(action, delivered, up, now);
+                    if delivered && state.room.shut_until(now).is_none() {
+                        state.works_again(&self.scheduler);
+                    }
                 }
                 if action != LaneAction::None {
                     self.pump(&source, context);

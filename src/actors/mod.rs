@@ -24,6 +24,7 @@ pub mod intake;
 pub mod isp;
 pub mod isps;
 pub mod janitor;
+mod lane_state;
 mod returns;
 pub mod scheduler;
 pub mod sender;

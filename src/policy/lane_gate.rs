@@ -150,9 +150,13 @@ impl LaneGate {
         self.breaker.on_canary_lost();
     }
 
-    /// A message was delivered: earlier pauses are forgiven.
-    pub fn on_delivered(&mut self) {
+    /// A message was delivered: earlier pauses are forgiven. After a stop it is as good a proof as a canary: a session that
+    /// outlived the stop opens no new connection.
+    pub fn on_delivered(&mut self, now: Timestamp) {
         self.pause = self.settings.slow_pause;
+        if !matches!(self.breaker.circuit(now), Circuit::OpenUntil(_)) {
+            self.breaker.on_success();
+        }
     }
 
     /// The provider asked for something while `up` sessions were up.
@@ -256,7 +260,7 @@ mod tests {
         );
         gate.on_action(LaneAction::Slow, 3, Timestamp(5 * SECOND));
         assert_eq!(gate.send(Timestamp(6 * SECOND)), Permit::Wait(Timestamp(15 * SECOND)));
-        gate.on_delivered();
+        gate.on_delivered(Timestamp(16 * SECOND));
         gate.on_action(LaneAction::Slow, 3, Timestamp(20 * SECOND));
         assert_eq!(
             gate.open(up(0), Timestamp(20 * SECOND)),
@@ -281,6 +285,21 @@ mod tests {
         );
         gate.on_opened();
         assert_eq!(gate.open(up(1), Timestamp(601 * SECOND)), Permit::Go);
+    }
+
+    #[test]
+    fn a_delivery_over_a_session_that_outlived_a_stop_ends_it_but_not_before_its_time() {
+        let mut gate = gate(5, None);
+        gate.on_action(LaneAction::Stop(Duration::from_secs(60)), 3, Timestamp(0));
+        gate.on_delivered(Timestamp(SECOND));
+        assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(Timestamp(60 * SECOND)));
+        gate.on_delivered(Timestamp(61 * SECOND));
+        assert_eq!(gate.open(up(2), Timestamp(61 * SECOND)), Permit::Go);
+        assert_eq!(
+            gate.open(up(3), Timestamp(61 * SECOND)),
+            Permit::Go,
+            "no longer one canary at a time"
+        );
     }
 
     #[test]

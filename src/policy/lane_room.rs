@@ -169,7 +169,7 @@ impl<T> LaneRoom<T> {
     /// The provider answered a message: its wish, and whether it was a delivery.
     pub fn answered(&mut self, action: LaneAction, delivered: bool, up: u32, now: Timestamp) {
         if delivered {
-            self.gate.on_delivered();
+            self.gate.on_delivered(now);
         }
         self.gate.on_action(action, up, now);
     }

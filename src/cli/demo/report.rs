@@ -26,6 +26,8 @@ struct End {
     bounce: Option<String>,
     millis: Option<u64>,
     copies: u64,
+    /// Why it waits, if it does.
+    why: Option<String>,
 }
 
 /// Both sides' account.
@@ -84,6 +86,9 @@ impl Report {
     pub(super) fn print(&self, json: bool) {
         output::say(&self.by_provider());
         output::say(&self.totals());
+        for (reason, count) in self.waiting() {
+            output::say(&format!("{count} wait: {reason}"));
+        }
         if json {
             output::say(&self.json().to_string());
         }
@@ -94,17 +99,24 @@ impl Report {
     }
 
     fn queued(&self) -> u64 {
-        self.count(|end| {
-            matches!(
-                &*end.state,
-                "scheduled" | "queued" | "deferred" | "held" | "quarantined"
-            )
-        })
+        self.count(|end| is_open(&end.state))
     }
 
     /// Said to be delivered, and nobody holds it.
     fn lost(&self) -> u64 {
         self.count(|end| end.state == "delivered" && end.copies == 0)
+    }
+
+    /// What still waits, by provider, state and reason.
+    fn waiting(&self) -> BTreeMap<String, u64> {
+        let mut reasons = BTreeMap::new();
+        for end in self.ends.iter().filter(|end| is_open(&end.state)) {
+            let why = end.why.as_deref().unwrap_or("no reason given");
+            *reasons
+                .entry(format!("{} at {}, {why}", end.state, self.names[end.provider]))
+                .or_default() += 1;
+        }
+        reasons
     }
 
     fn by_provider(&self) -> String {
@@ -202,6 +214,10 @@ impl Report {
     }
 }
 
+fn is_open(state: &str) -> bool {
+    matches!(state, "scheduled" | "queued" | "deferred" | "held" | "quarantined")
+}
+
 fn end(provider: usize, mail: &Value, events: &Value, copies: u64) -> End {
     let none = Vec::new();
     let events = events["data"].as_array().unwrap_or(&none);
@@ -228,5 +244,6 @@ fn end(provider: usize, mail: &Value, events: &Value, copies: u64) -> End {
         bounce: mail["recipients"][0]["bounce"].as_str().map(str::to_owned),
         millis,
         copies,
+        why: mail["recipients"][0]["why"].as_str().map(str::to_owned),
     }
 }
