@@ -1,6 +1,7 @@
 //! The database itself: opened, shared with readers, taken away.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
@@ -18,6 +19,8 @@ use crate::queue::QueueError;
 #[derive(Debug, Default)]
 pub(super) struct Access {
     database: RwLock<Option<Database>>,
+    /// Whether there is none because the disk is full.
+    full: AtomicBool,
     /// Notified when something may have become due.
     pub(super) wake: Arc<Notify>,
     /// What the writer did.
@@ -29,6 +32,9 @@ impl Access {
     pub(super) fn begin_read(&self) -> Result<ReadTransaction, QueueError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = database.as_ref() else {
+            if self.full.load(Ordering::Relaxed) {
+                return Err(QueueError::Full);
+            }
             return Err(QueueError::Unavailable(
                 "the store is closed or being opened again".to_owned(),
             ));
@@ -53,8 +59,14 @@ impl Access {
         }
     }
 
+    /// The disk is full: until there is a database again, readers are told so.
+    pub(super) fn is_full(&self) {
+        self.full.store(true, Ordering::Relaxed);
+    }
+
     /// Gives everybody a database.
     pub(super) fn put(&self, database: Database) {
+        self.full.store(false, Ordering::Relaxed);
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
     }
 }

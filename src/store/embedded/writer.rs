@@ -159,8 +159,13 @@ impl Writer {
             Condition::Open(watch) => watch.failure(),
             _ => None,
         };
+        let trouble = trouble(seen, error);
+        if matches!(trouble, Trouble::Full) {
+            // Before the database is gone: no reader is to be told less.
+            self.access.is_full();
+        }
         self.access.close();
-        match trouble(seen, error) {
+        match trouble {
             Trouble::Full => {
                 self.access.stats.full.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("the disk is full: nothing is accepted until there is space ({error})");
