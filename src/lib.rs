@@ -11,6 +11,8 @@
 //! 7. [`app`]: the composition root, the one file that knows everything.
 //! 8. [`cli`]: the commands.
 //!
+//! Beside them all, [`sabotage`]: deliberate bugs for the tests, absent from what ships.
+//!
 //! ARCHITECTURE.md tells the journey of one message through these rooms.
 
 pub mod actors;
@@ -27,6 +29,7 @@ pub mod observe;
 pub mod policy;
 pub mod queue;
 pub mod resolver;
+pub mod sabotage;
 pub mod smtp;
 pub mod store;
 pub mod transport;

@@ -7,6 +7,7 @@
 mod embedded;
 pub mod faulty;
 mod memory;
+mod records;
 mod seal;
 
 pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, WriterStats};

@@ -26,6 +26,8 @@ const fn room(layer: u8, name: &'static str, beside: &'static [&'static str]) ->
 }
 
 const ROOMS: &[Room] = &[
+    // Deliberate bugs, in builds for tests only: any room may hold one.
+    room(0, "sabotage", &[]),
     room(1, "domain", &[]),
     // Pure: values in, decisions or bytes out.
     room(2, "policy", &[]),

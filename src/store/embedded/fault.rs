@@ -2,7 +2,7 @@
 
 use redb::{StorageError, TableError};
 
-use super::records::Damaged;
+use super::super::records::Damaged;
 
 /// Why an operation did not do what it was asked to.
 #[derive(Debug)]

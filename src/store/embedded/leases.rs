@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::records::StoredDelivery;
+use super::super::records::StoredDelivery;
 use crate::domain::{DeliveryId, Fence, Timestamp};
 use crate::queue::LeaseRef;
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `handle` is what callers hold; `queue` and `store` put it behind the seams. `writer` owns the writing side; it hands each
-//! operation a `turn`, in which `operations` change tables (`layout`, `keys`, `records`) and memory (`state`, `leases`, `line`)
+//! operation a `turn`, in which `operations` change tables (`layout`, `keys`, `store::records`) and memory (`state`, `leases`, `line`)
 //! together. `backend` watches the file: a full disk is waited out, anything else that fails stops the process.
 //!
 //! Durable before an answer: everything. In memory only: leases, whose loss is a second look at the delivery; its open
@@ -24,7 +24,6 @@ mod line;
 mod operations;
 mod queue;
 mod reads;
-mod records;
 mod settings;
 mod state;
 mod stats;

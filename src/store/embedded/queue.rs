@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::super::records::encode_intent;
 use super::handle::Embedded;
 use super::operations::{self, EncodedAccept, EncodedSettlement};
-use super::records::encode_intent;
 use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
 use crate::queue::{
     Accept, Accepted, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError, Release, SettleAnswer,

@@ -2,6 +2,10 @@
 
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, Value};
 
+use super::super::records::{
+    decode_alias, decode_body, decode_delivery, decode_domain, decode_event, decode_key, decode_message,
+    decode_response, decode_suppression, decode_template, decode_tenant,
+};
 use super::fault::Fault;
 use super::handle::Embedded;
 use super::keys::{
@@ -10,10 +14,6 @@ use super::keys::{
 };
 use super::layout::{
     ALIASES, ANSWERS, BODIES, DELIVERIES, DOMAINS, EVENTS, KEYS, MESSAGES, SUPPRESSIONS, TEMPLATES, TENANTS,
-};
-use super::records::{
-    decode_alias, decode_body, decode_delivery, decode_domain, decode_event, decode_key, decode_message,
-    decode_response, decode_suppression, decode_template, decode_tenant,
 };
 use crate::domain::{
     ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use redb::ReadableTable;
 
+use super::super::records::{Ledger, decode_intent, decode_lane, decode_ledger};
 use super::fault::Fault;
 use super::keys::{delivery_of, parked_of};
 use super::layout::{ABOUT_LEDGER, Tables};
 use super::leases::LeaseBook;
 use super::line::Cursors;
-use super::records::{Ledger, decode_intent, decode_lane, decode_ledger};
 use crate::domain::{DeliveryId, Lane};
 use crate::queue::OpenIntent;
 

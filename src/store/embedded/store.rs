@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redb::ReadableTable;
 
+use super::super::records::{decode_alias, encode_alias, encode_domain, encode_key, encode_template, encode_tenant};
 use super::handle::Embedded;
 use super::keys::{named_key, template_key};
 use super::operations::{answer_key, purge};
-use super::records::{decode_alias, encode_alias, encode_domain, encode_key, encode_template, encode_tenant};
 use crate::domain::{
     ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
     TemplateId, Tenant, TenantId, Timestamp,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 
-use super::fault::Fault;
-use super::keys::{delivery_key, due_key, end_key, event_key, message_key, named_key, parked_key};
-use super::layout::Tables;
-use super::records::{
+use super::super::records::{
     StoredDelivery, decode_delivery, decode_response, decode_suppression, encode_delivery, encode_lane,
     encode_suppression,
 };
+use super::fault::Fault;
+use super::keys::{delivery_key, due_key, end_key, event_key, message_key, named_key, parked_key};
+use super::layout::Tables;
 use super::state::State;
 use crate::domain::{
     Delivery, DeliveryId, Fence, Lane, MessageId, State as DeliveryState, Stream, Suppression, TenantId, Timestamp,

@@ -13,11 +13,11 @@ use std::time::Instant;
 use redb::Durability;
 use tokio::sync::mpsc::Receiver;
 
+use super::super::records::encode_ledger;
 use super::backend::{Failure, Watch};
 use super::database::{Access, MakeBackend, open_database, reload};
 use super::fault::Fault;
 use super::layout::{ABOUT_LEDGER, Tables};
-use super::records::encode_ledger;
 use super::settings::EmbeddedSettings;
 use super::state::State;
 use super::stats::stopwatch;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use redb::ReadableTable;
 
-use super::super::fault::Fault;
-use super::super::keys::{MessageKey, delivery_key, forget_key, message_key, named_key};
-use super::super::records::{
+use super::super::super::records::{
     StoredDelivery, decode_response, encode_body, encode_delivery, encode_event, encode_message, encode_response,
 };
+use super::super::fault::Fault;
+use super::super::keys::{MessageKey, delivery_key, forget_key, message_key, named_key};
 use super::super::turn::Turn;
 use crate::domain::{Delivery, MessageId, Timestamp};
 use crate::queue::{Accept, Accepted, IdempotencyKey, StoredResponse};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::super::records::{StoredDelivery, encode_event};
 use super::super::fault::Fault;
 use super::super::keys::delivery_key;
-use super::super::records::{StoredDelivery, encode_event};
 use super::super::turn::Turn;
 use crate::domain::{DeliveryId, EventKind, State, Timestamp};
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, LeaseRef, OpenIntent, Parking, Release};

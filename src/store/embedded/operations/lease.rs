@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 
+use super::super::super::records::{Damaged, StoredDelivery, decode_delivery, decode_message_age};
 use super::super::fault::Fault;
 use super::super::keys::{
     DeliveryKey, DueKey, EndKey, ParkedKey, delivery_key, due_of, end_of, end_range, message_of, parked_of,
     parked_range,
 };
 use super::super::layout::Tables;
-use super::super::records::{Damaged, StoredDelivery, decode_delivery, decode_message_age};
 use super::super::state::State;
 use super::super::turn::Turn;
 use crate::domain::{Class, DeliveryId, Lane, Timestamp};

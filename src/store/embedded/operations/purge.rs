@@ -2,9 +2,9 @@
 
 use redb::ReadableTable;
 
+use super::super::super::records::decode_message_age;
 use super::super::fault::Fault;
 use super::super::keys::{DeliveryKey, EventKey, deliveries_of, events_of, message_key, message_of};
-use super::super::records::decode_message_age;
 use super::super::turn::Turn;
 use crate::domain::{MessageId, Timestamp};
 

@@ -1,7 +1,7 @@
 //! OUTCOME.
 
+use super::super::super::records::{StoredDelivery, encode_event};
 use super::super::fault::Fault;
-use super::super::records::{StoredDelivery, encode_event};
 use super::super::turn::Turn;
 use super::handle::held;
 use crate::domain::{Delivery, MessageId, Next, Settlement, Suppression, SuppressionReason, Timestamp};

@@ -1,4 +1,4 @@
-//! What the embedded store writes: a struct per record, a version in front of each, a checksum behind it.
+//! What durable backends write: a struct per record, a version in front of each, a checksum behind it.
 //!
 //! Domain types are not stored as they are: they change with the program, stored bytes may not. Every later version must
 //! read what an earlier one wrote.
