@@ -80,7 +80,9 @@ impl Part for Intake {
         actix::spawn(async move {
             let _counted = counted;
             let classes: Vec<_> = accept.deliveries.iter().map(|delivery| delivery.class).collect();
+            fail::fail_point!("accept-before-write");
             let answer = queue.accept(*accept).await;
+            fail::fail_point!("accept-before-answer");
             match &answer {
                 Ok(Accepted::New) => classes.into_iter().for_each(|class| observer.accepted(class, 1)),
                 Ok(_) => {}

@@ -131,6 +131,9 @@ impl Scheduler {
                 let now = tools.surroundings.clock.now();
                 let until = now.plus(tools.settings.lease);
                 let answer = tools.queue.lease(class, room, now, until).await;
+                if answer.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    fail::fail_point!("lease-taken");
+                }
                 report(&me, SchedulerMessage::Leased(class, room, answer)).await;
             });
         }

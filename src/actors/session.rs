@@ -302,7 +302,10 @@ async fn gate(
         at: tools.surroundings.clock.now(),
     };
     let withheld = match tools.queue.intent(intent).await {
-        Ok(IntentAnswer::Recorded) => return true,
+        Ok(IntentAnswer::Recorded) => {
+            fail::fail_point!("after-intent");
+            return true;
+        }
         Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
         Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
         Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,

@@ -248,7 +248,9 @@ impl Settler {
         let (queue, me, outbox) = (Arc::clone(&self.tools.queue), context.handle(), self.outbox.clone());
         actix::spawn(async move {
             let settlements = batch.iter().map(|pending| pending.settlement.clone()).collect();
+            fail::fail_point!("before-outcome");
             let answer = queue.settle(settlements).await;
+            fail::fail_point!("after-outcome");
             // Before the settler hears of it: it may panic over the message.
             outbox.answered(&batch, answer.is_ok());
             if let Err(error) = me.send(SettlerMessage::Settled(batch, answer)).await {
@@ -283,6 +285,7 @@ impl Settler {
         match answer {
             Ok(answers) => {
                 self.failures = 0;
+                fail::fail_point!("before-event");
                 for (pending, answer) in batch.iter().zip(answers) {
                     if answer == SettleAnswer::Settled {
                         self.tools.surroundings.observer.settled(

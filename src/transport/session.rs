@@ -100,6 +100,7 @@ impl Session {
         let next = self.connection.drive(&mut self.conversation).await;
         self.transaction.envelope = Some(self.watch.lap());
         if next == Next::Body {
+            fail::fail_point!("after-354");
             if mail.bytes.len() <= WHOLE_BODY_BYTES_MAX {
                 self.send_whole(gate).await;
             } else {
@@ -227,6 +228,7 @@ impl Session {
         let result = self.connection.send(&self.outgoing, &mut sent, limit).await;
         let dot_left = sent > self.outgoing.len() - DOT_BYTES;
         if dot_left {
+            fail::fail_point!("after-dot");
             self.conversation.dot_leaves();
         }
         match result {
@@ -239,6 +241,7 @@ impl Session {
             }
         }
         if dot_left {
+            fail::fail_point!("after-reply");
             self.transaction.dot = Some(self.watch.lap());
         }
     }
