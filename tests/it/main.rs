@@ -10,6 +10,8 @@ mod memory;
 
 mod replies;
 
+mod sabotage;
+
 mod smtp_deadlines;
 mod smtp_faults;
 mod smtp_puppet;
