@@ -228,6 +228,7 @@ pub(super) struct Delivery {
     pub(super) breaker: Breaker,
     pub(super) slow: Slow,
     pub(super) stop_longest: Time,
+    pub(super) wait_longest: Time,
     pub(super) timeouts: Timeouts,
 }
 
@@ -260,6 +261,7 @@ impl Default for Delivery {
             breaker: Breaker::default(),
             slow: Slow::default(),
             stop_longest: seconds(4 * 3600),
+            wait_longest: seconds(24 * 3600),
             timeouts: Timeouts::default(),
         }
     }

@@ -391,6 +391,7 @@ fn engine(raw: &Raw) -> EngineSettings {
             retry: RetrySettings {
                 schedule,
                 greylist_wait_min: delivery.greylist.0,
+                named_wait_max: delivery.wait_longest.0,
                 ..RetrySettings::default()
             },
             on_ambiguous: by_class(&delivery.on_ambiguous).map(|word| word.0),
