@@ -101,7 +101,7 @@ mod tests {
         let names = Names::new("ph", 3);
         assert_eq!(names.common(), "{ph:c}epoch");
         assert_eq!(names.partitions(), ["{ph:0}epoch", "{ph:1}epoch", "{ph:2}epoch"]);
-        for (byte, partition) in [(0, 0), (1, 1), (5, 2), (255, 0)] {
+        for (byte, partition) in [(0_u8, 0), (1, 1), (5, 2), (255, 0)] {
             let id = MessageId(Uuid::from_u128(u128::from(byte) | 7 << 64));
             assert_eq!(names.partition_of(id), partition);
         }
