@@ -7,6 +7,7 @@ mod call;
 mod chaos;
 mod engine;
 mod fit;
+mod fleet;
 mod load;
 mod mail;
 mod output;
