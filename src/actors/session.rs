@@ -21,6 +21,7 @@ use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fe
 use crate::policy::seed::seed_of;
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
 use crate::resolver::Target;
+use crate::sabotage::{self, Bug};
 use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcome};
 
 /// Times that a report is repeated when an actor panics over it.
@@ -267,7 +268,14 @@ async fn deliver(
         rcpt_to: &leased.delivery.address,
         bytes: &crafted.bytes,
     };
-    let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    let mut transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    if sabotage::is(Bug::OtherHostAfterDot)
+        && transaction.dot_sent
+        && matches!(transaction.outcome, TransactionOutcome::Failed(_))
+        && let Some((mut other, ..)) = connect(plan).await
+    {
+        transaction = other.deliver(mail, async || true).await;
+    }
     tools.surroundings.observer.phases(session.transaction_times());
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
@@ -301,6 +309,14 @@ async fn gate(
         host: host.to_owned(),
         at: tools.surroundings.clock.now(),
     };
+    if sabotage::is(Bug::SkipIntent) {
+        return true;
+    }
+    if sabotage::is(Bug::DotBeforeIntent) {
+        let queue = Arc::clone(&tools.queue);
+        actix::spawn(async move { queue.intent(intent).await });
+        return true;
+    }
     let withheld = match tools.queue.intent(intent).await {
         Ok(IntentAnswer::Recorded) => {
             fail::fail_point!("after-intent");
@@ -311,6 +327,9 @@ async fn gate(
         Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,
         Err(error) => {
             tools.surroundings.observer.store_error(&error);
+            if sabotage::is(Bug::IntentErrorIgnored) {
+                return true;
+            }
             Withheld::Unrecorded
         }
     };

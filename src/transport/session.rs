@@ -10,6 +10,7 @@ use std::pin::pin;
 use super::connection::Connection;
 use super::stopwatch::Stopwatch;
 use crate::domain::{Failure, PhaseTimes};
+use crate::sabotage::{self, Bug};
 use crate::smtp::{Capabilities, Conversation, DOT_BYTES, DotStuffer, Envelope, Machine as _, Next, Transaction};
 
 /// A body up to this size waits for the gate and leaves in one piece with the dot; a larger one is sent meanwhile.
@@ -223,6 +224,9 @@ impl Session {
             return;
         }
         self.transaction.body = Some(self.watch.lap());
+        if sabotage::is(Bug::QuitBehindDot) {
+            self.outgoing.extend_from_slice(b"QUIT\r\n");
+        }
         let mut sent = 0;
         let limit = self.connection.deadlines.block;
         let result = self.connection.send(&self.outgoing, &mut sent, limit).await;

@@ -18,6 +18,7 @@ use super::super::state::State;
 use super::super::turn::Turn;
 use crate::domain::{Class, DeliveryId, Lane, Timestamp};
 use crate::queue::{Depth, Leased};
+use crate::sabotage::{self, Bug};
 
 /// Leases those of a class who are due.
 pub(in super::super) fn lease(
@@ -27,8 +28,16 @@ pub(in super::super) fn lease(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<Leased>, Fault> {
+    if sabotage::is(Bug::LeaseExtendedByWaiter) {
+        turn.state.leases.renew_all(until);
+    }
     turn.lapse(now);
-    let Some(range) = turn.state.cursors.range(class, now) else {
+    let due_by = if sabotage::is(Bug::DueResetOnRestart) && turn.state.leases.epoch() > 1 {
+        Timestamp::NEVER
+    } else {
+        now
+    };
+    let Some(range) = turn.state.cursors.range(class, due_by) else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
