@@ -138,10 +138,10 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 
 /// A directory of this run's own; removed when dropped.
 #[derive(Debug)]
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn make(under: Option<&Path>) -> Result<Self> {
+    pub(crate) fn make(under: Option<&Path>) -> Result<Self> {
         let under = under.map_or_else(std::env::temp_dir, Path::to_owned);
         for number in 0..1_000 {
             let path = under.join(format!("posthaste-bench-{}-{number}", std::process::id()));
@@ -152,6 +152,10 @@ impl Directory {
             }
         }
         bail!("{} is full of runs that were cut short", under.display())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn log(&self) -> String {
