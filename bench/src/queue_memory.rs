@@ -50,6 +50,7 @@ pub(crate) async fn run(arguments: &QueueMemoryArguments) -> Result<()> {
         dkim: false,
         directory: arguments.directory.clone(),
         extra: String::new(),
+        sabotage: None,
     })
     .await?;
     let load = Load {
