@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::settler::{Settler, SettlerMessage, Withheld};
 use super::supervisor::{Handle, Part, SendError};
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
+use crate::policy::ownership::{margin, still_ours};
 use crate::policy::seed::seed_of;
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
 use crate::resolver::Target;
@@ -86,6 +88,15 @@ pub async fn run(mut plan: SessionPlan) {
 }
 
 async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
+    let is_ours = |plan: &SessionPlan| {
+        let tools = &plan.tools;
+        tools
+            .ownership
+            .is_ours(&plan.order.lane.source, tools.surroundings.clock.now())
+    };
+    if !is_ours(plan) {
+        return;
+    }
     // Nothing is in hand before a session is up, so a host that keeps us waiting does not keep the engine from ending.
     let draining = plan.tools.draining.clone();
     let connected = tokio::select! {
@@ -121,7 +132,7 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
             break;
         }
         let Ok(Work::Deliver(leased)) = work.await else { break };
-        if session.idle_check() {
+        if session.idle_check() || !is_ours(plan) {
             tell(&plan.order.isp, || {
                 IspMessage::PutBack(source.clone(), Arc::clone(&site), leased.clone())
             })
@@ -258,16 +269,17 @@ async fn deliver(
         }
     };
     let refused = Mutex::new(None);
+    let held_until = AtomicU64::new(leased.until.0);
     let gate = || {
         in_hand.lock().unwrap_or_else(PoisonError::into_inner).intent = Some(host.to_owned());
-        gate(tools, &leased, &plan.order.lane, host, &refused)
+        gate(tools, &leased, &held_until, &plan.order.lane, host, &refused)
     };
     let mail = Outgoing {
         mail_from: &crafted.mail_from,
         rcpt_to: &leased.delivery.address,
         bytes: &crafted.bytes,
     };
-    let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    let transaction = renewing(tools, &leased, &held_until, session.deliver(mail, gate)).await;
     tools.surroundings.observer.phases(session.transaction_times());
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
@@ -285,10 +297,19 @@ async fn deliver(
     report(plan, attempt, leased).await;
 }
 
-/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no.
+/// Whether lease and Source are ours for long enough, by our own clock: whoever was frozen finds out here.
+fn is_safe(tools: &Tools, held_until: &AtomicU64, lane: &crate::domain::Lane) -> bool {
+    let now = tools.surroundings.clock.now();
+    let until = Timestamp(held_until.load(Ordering::Relaxed));
+    still_ours(until, margin(tools.settings.lease), now) && tools.ownership.is_ours(&lane.source, now)
+}
+
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no. Looks at the clock before and after the
+/// store was asked: its yes may be old by the time it is read.
 async fn gate(
     tools: &Tools,
     leased: &Leased,
+    held_until: &AtomicU64,
     lane: &crate::domain::Lane,
     host: &str,
     refused: &Mutex<Option<Withheld>>,
@@ -301,12 +322,17 @@ async fn gate(
         host: host.to_owned(),
         at: tools.surroundings.clock.now(),
     };
-    let withheld = match tools.queue.intent(intent).await {
-        Ok(IntentAnswer::Recorded) => return true,
-        Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
-        Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
-        Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,
-        Err(error) => {
+    let answer = match is_safe(tools, held_until, lane) {
+        true => Some(tools.queue.intent(intent).await),
+        false => None,
+    };
+    let withheld = match answer {
+        Some(Ok(IntentAnswer::Recorded)) if is_safe(tools, held_until, lane) => return true,
+        Some(Ok(IntentAnswer::Recorded)) | None => Withheld::Late,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Stale))) => Withheld::Stale,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Expired))) => Withheld::Expired,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Suppressed))) => Withheld::Suppressed,
+        Some(Err(error)) => {
             tools.surroundings.observer.store_error(&error);
             Withheld::Unrecorded
         }
@@ -315,21 +341,29 @@ async fn gate(
     false
 }
 
-/// Renews the lease while `work` takes its time: a slow reader after the dot may take ten minutes.
-async fn renewing<T>(tools: &Tools, leased: &Leased, work: impl Future<Output = T>) -> T {
-    let third = (tools.settings.lease / 3).max(Duration::from_millis(10));
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::time::sleep(third) => {
-                let until = tools.surroundings.clock.now().plus(tools.settings.lease);
-                if let Err(error) = tools.queue.renew(vec![leased.lease()], until).await {
-                    tools.surroundings.observer.store_error(&error);
-                }
+/// Renews the lease while `work` takes its time: a slow reader after the dot may take ten minutes. The first renewal comes
+/// when a third of it is gone, however long ago it was taken.
+async fn renewing<T>(tools: &Tools, leased: &Leased, held_until: &AtomicU64, work: impl Future<Output = T>) -> T {
+    let lease = tools.settings.lease;
+    let clock = &tools.surroundings.clock;
+    let keep = async {
+        let mut next = leased.until.minus(lease - lease / 3);
+        loop {
+            tokio::time::sleep_until(clock.instant_of(next)).await;
+            let until = clock.now().plus(lease);
+            match tools.queue.renew(vec![leased.lease()], until).await {
+                Ok(lost) if lost.is_empty() => held_until.store(until.0, Ordering::Relaxed),
+                // Somebody else has it: the gate must not open any more.
+                Ok(_) => held_until.store(0, Ordering::Relaxed),
+                Err(error) => tools.surroundings.observer.store_error(&error),
             }
+            next = clock.now().plus((lease / 3).max(Duration::from_millis(10)));
         }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = keep => never,
     }
 }
 

@@ -9,6 +9,7 @@
 //!                            └─ Connection: bytes and deadlines around smtp::{Opening, Conversation}
 //! ```
 
+mod addresses;
 mod connection;
 mod deadlines;
 mod dialer;
@@ -19,6 +20,7 @@ mod tls_memory;
 mod wire;
 
 pub use crate::smtp::{Transaction, TransactionOutcome};
+pub use addresses::is_local;
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
 pub use session::{Outgoing, Session};
