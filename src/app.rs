@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
+use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::Surroundings;
 use crate::actors::tools::{Draining, Tools};
@@ -23,6 +24,7 @@ use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::{Settings, StoreSettings};
 use crate::control;
+use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
 use crate::observe::Observer;
 use crate::policy::classify::Classifier;
@@ -249,6 +251,13 @@ fn metrics_listener(listen: Option<SocketAddr>) -> Result<Option<TcpListener>> {
 fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result<Tools> {
     let clock = seams.clock.clone();
     let hostname = hostname(&settings.hostname);
+    let node = Node {
+        id: NodeId::from(match settings.node.as_str() {
+            "" => hostname.as_str(),
+            name => name,
+        }),
+        run: clock.now().0,
+    };
     let mut sources = settings.sources.clone();
     for source in sources.iter_mut().filter(|source| source.ehlo.is_empty()) {
         source.ehlo.clone_from(&hostname);
@@ -291,6 +300,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        ownership: Arc::new(Ownership::of(node)),
         draining: Draining::default(),
     })
 }

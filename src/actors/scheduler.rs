@@ -14,9 +14,10 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, Timestamp};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Timestamp};
 use crate::policy::fairness::{lane_credit, may_offer};
-use crate::policy::routing;
+use crate::policy::ownership::Standing;
+use crate::policy::routing::{self, Choice};
 use crate::policy::settlement::{self, Waiting};
 use crate::queue::{LeaseRef, Leased, Parking, QueueError};
 
@@ -78,6 +79,8 @@ pub enum SchedulerMessage {
     IspStarted(ProviderId),
     /// The actor of a provider has had nothing to do for long.
     IspIdle(ProviderId),
+    /// Sources came to us, went, or have no owner any more.
+    Sources,
     /// Stop taking work.
     Drain,
 }
@@ -122,7 +125,11 @@ impl Scheduler {
         if self.tools.draining.has_begun() {
             return;
         }
+        let now = self.tools.surroundings.clock.now();
         for class in Class::ALL {
+            if !self.tools.ownership.may_take(class, &self.rooms, now) {
+                continue;
+            }
             let room = self.tools.settings.look_ahead.room(class, self.awaiting_count);
             if room == 0 || std::mem::replace(&mut self.leasing[class.index()], true) {
                 continue;
@@ -145,6 +152,7 @@ impl Scheduler {
         let room = credit.left.min(self.tools.settings.look_ahead.batch);
         if self.tools.draining.has_begun()
             || room == 0
+            || !self.may_unpark(lane)
             || !self.parked.contains(lane)
             || !self.unparking.insert(lane.clone())
         {
@@ -157,6 +165,24 @@ impl Scheduler {
             let answer = tools.queue.lease_parked(&lane, room, now, until).await;
             report(&me, SchedulerMessage::Unparked(lane, room, answer)).await;
         });
+    }
+
+    /// Our own lanes, and those whose Source has no owner: what waits there goes another way.
+    fn may_unpark(&self, lane: &Lane) -> bool {
+        let now = self.tools.surroundings.clock.now();
+        self.tools.ownership.standing(&lane.source, now) != Standing::Others
+    }
+
+    /// What we knew of lanes whose Source is not ours is worth nothing any more.
+    fn sources_changed(&mut self, context: &PartContext<'_, Self>) {
+        let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
+        self.lanes.retain(|lane, _| ownership.is_ours(&lane.source, now));
+        for isp in self.isps.all() {
+            // One that is full looks by itself within a second.
+            let _ = isp.try_send(IspMessage::Sources);
+        }
+        self.look_for_parked(context);
+        self.lease_due(context);
     }
 
     fn look_for_parked(&self, context: &PartContext<'_, Self>) {
@@ -217,12 +243,16 @@ impl Scheduler {
     }
 
     fn route(&mut self, leased: &Leased, destination: &Destination, unparked: Option<&Lane>) -> Route {
-        let Some(source) = routing::choose(&self.rooms, &leased.delivery).cloned() else {
-            return Route::Nowhere;
-        };
-        let lane = Lane {
-            source,
+        let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
+        let lane_of = |source: &SourceId| Lane {
+            source: source.clone(),
             provider: destination.provider.clone(),
+        };
+        let standing = |source: &SourceId| ownership.standing(source, now);
+        let lane = match routing::choose(&self.rooms, &leased.delivery, standing) {
+            Choice::Send(source) => lane_of(source),
+            Choice::Leave(source) => return Route::Park(lane_of(source)),
+            Choice::Nowhere => return Route::Nowhere,
         };
         let full = lane_credit(destination.limits.connections);
         let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit {
@@ -447,6 +477,7 @@ impl Part for Scheduler {
                     self.lanes.retain(|lane, _| lane.provider != provider);
                 }
             }
+            SchedulerMessage::Sources => self.sources_changed(context),
             SchedulerMessage::Drain => self.drain(),
         }
     }

@@ -32,6 +32,22 @@ pub enum Withheld {
     Suppressed,
     /// The INTENT could not be recorded.
     Unrecorded,
+    /// The lease, or the claim to the Source, is or may be over by the time the dot is on the wire.
+    Late,
+}
+
+impl Withheld {
+    /// The name that metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
+            Self::Unrecorded => "unrecorded",
+            Self::Late => "late",
+        }
+    }
 }
 
 /// What a settler can be told.
@@ -260,11 +276,15 @@ impl Settler {
     fn withheld(&self, leased: Leased, why: Option<Withheld>) {
         let now = self.tools.surroundings.clock.now();
         let settings = &self.tools.settings.settlement;
+        let reason = why.unwrap_or(Withheld::Unrecorded).name();
+        self.tools.surroundings.observer.withheld(reason);
         let settlement = match why {
             Some(Withheld::Stale) => return,
             Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
             Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
-            Some(Withheld::Unrecorded) | None => settlement::unrecorded(&leased.delivery, leased.fence, settings, now),
+            Some(Withheld::Unrecorded | Withheld::Late) | None => {
+                settlement::unrecorded(&leased.delivery, leased.fence, settings, now)
+            }
         };
         self.outbox.push(Pending {
             settlement,

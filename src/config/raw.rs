@@ -18,6 +18,7 @@ use crate::domain::{OnAmbiguous, TlsPolicy};
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
     pub(super) data: String,
+    pub(super) node: String,
     pub(super) hostname: String,
     pub(super) log: Log,
     pub(super) api: Api,
@@ -36,6 +37,7 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             data: "./data".to_owned(),
+            node: String::new(),
             hostname: String::new(),
             log: Log::default(),
             api: Api::default(),

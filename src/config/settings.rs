@@ -71,6 +71,8 @@ pub struct DeclaredDomain {
 pub struct Settings {
     /// The data directory.
     pub data: PathBuf,
+    /// Name of this node among those that share a store; empty means the network name, or the machine's.
+    pub node: String,
     /// Network name; empty means the machine's.
     pub hostname: String,
     /// How log lines look.
@@ -143,6 +145,7 @@ impl Settings {
         }
         Ok(Self {
             data: PathBuf::from(&raw.data),
+            node: raw.node.clone(),
             hostname: raw.hostname.clone(),
             log_format: raw.log.format.0,
             log_level: raw.log.level.clone(),

@@ -119,6 +119,11 @@ name_id! {
     SourceId
 }
 
+name_id! {
+    /// A node: one process that delivers. Unique among those that share a store, and the same after a restart.
+    NodeId
+}
+
 /// Source × Provider: one pace, one set of connections. A key, never a string to be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {

@@ -130,6 +130,13 @@ pub(super) const API_REQUESTS: &str = "posthaste_api_requests_total";
 /// API time.
 pub(super) const API_SECONDS: &str = "posthaste_api_request_seconds";
 
+/// Withheld dots.
+pub(super) const WITHHELD: &str = "posthaste_withheld_total";
+/// Owners.
+pub(super) const SOURCE_OWNER: &str = "posthaste_source_owner";
+/// Nodes.
+pub(super) const NODES: &str = "posthaste_nodes";
+
 /// Every metric that Posthaste exposes.
 pub const METRICS: &[Metric] = &[
     counter(
@@ -220,6 +227,21 @@ pub const METRICS: &[Metric] = &[
         "Seconds of a durable commit, fsync included.",
     ),
     histogram(COMMIT_BATCH, BATCH, &[], "Operations that shared one commit."),
+    counter(
+        WITHHELD,
+        &["reason"],
+        "Messages whose final dot was withheld: stale, late, expired, suppressed or unrecorded.",
+    ),
+    gauge(
+        SOURCE_OWNER,
+        &["source", "node"],
+        "1 for the node that a Source belongs to, as this node sees it.",
+    ),
+    gauge(
+        NODES,
+        &[],
+        "Nodes that share the store and are alive, as this node sees it.",
+    ),
     counter(
         STORE_ERRORS,
         &["kind"],

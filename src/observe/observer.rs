@@ -10,8 +10,8 @@ use metrics::{Counter, Histogram};
 use super::names;
 use super::registry::Registry;
 use crate::domain::{
-    Attempt, AttemptOutcome, Class, Delivery, EventKind, Lane, PhaseTimes, ProviderId, Settlement, Stage, State,
-    Timestamp,
+    Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
+    SourceId, Stage, State, Timestamp,
 };
 use crate::policy::redis_safety::Health;
 use crate::queue::{Depth, QueueError};
@@ -248,6 +248,44 @@ impl Observer {
         set(names::REDIS_MEMORY, number(health.memory_bytes));
         set(names::REDIS_MEMORY_MAX, number(health.memory_bytes_max));
         set(names::REDIS_RISKS, number(health.risks.len() as u64));
+    }
+
+    /// The final dot of a message was withheld.
+    pub fn withheld(&self, reason: &'static str) {
+        self.count(names::WITHHELD, &[("reason", reason)], 1);
+    }
+
+    /// Sources changed hands.
+    pub fn owners(&self, before: &Board, now: &Board) {
+        let owner = |board: &Board, source: &SourceId| {
+            let mut claims = board.claims.iter();
+            claims
+                .find(|claim| claim.source == *source)
+                .map(|claim| claim.node.clone())
+        };
+        let gauge = |source: &SourceId, node: &NodeId, value: f64| {
+            let labels = [("source", source.as_str()), ("node", node.as_str())];
+            self.registry.gauge(names::SOURCE_OWNER, &labels).set(value);
+        };
+        for claim in &before.claims {
+            if owner(now, &claim.source).as_ref() != Some(&claim.node) {
+                gauge(&claim.source, &claim.node, 0.0);
+                tracing::info!(source = %claim.source, node = %claim.node, "a source has left its node");
+            }
+        }
+        for claim in &now.claims {
+            if owner(before, &claim.source).as_ref() != Some(&claim.node) {
+                gauge(&claim.source, &claim.node, 1.0);
+                tracing::info!(source = %claim.source, node = %claim.node, fence = claim.fence.0, "a source has a node");
+            }
+        }
+    }
+
+    /// So many nodes are there.
+    pub fn nodes(&self, count: usize) {
+        self.registry
+            .gauge(names::NODES, &[])
+            .set(number(u64::try_from(count).unwrap_or(u64::MAX)));
     }
 
     /// An actor panicked and is restarted.

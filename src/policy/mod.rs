@@ -12,6 +12,7 @@ pub mod fairness;
 pub mod lane_gate;
 pub mod lane_room;
 pub mod mx;
+pub mod ownership;
 pub mod provider_map;
 pub mod redis_safety;
 pub mod restart;

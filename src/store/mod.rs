@@ -4,6 +4,7 @@
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
 //! `tests/it/contract/`.
 
+mod claims;
 mod embedded;
 pub mod faulty;
 mod memory;

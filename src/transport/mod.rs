@@ -9,6 +9,7 @@
 //!                            └─ Connection: bytes and deadlines around smtp::{Opening, Conversation}
 //! ```
 
+mod addresses;
 mod connection;
 mod connector;
 mod deadlines;
@@ -20,6 +21,7 @@ mod tls_memory;
 mod wire;
 
 pub use crate::smtp::{Transaction, TransactionOutcome};
+pub use addresses::is_local;
 pub use connector::Connector;
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};

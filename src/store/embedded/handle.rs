@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use redb::StorageBackend;
@@ -18,6 +18,7 @@ use super::stats::WriterStats;
 use super::turn::Turn;
 use super::writer::{Condition, Job, Writer};
 use crate::queue::QueueError;
+use crate::store::claims::ClaimBook;
 use crate::store::message_cache::MessageCache;
 use crate::store::seal::Seal;
 
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) access: Arc<Access>,
     pub(super) cache: MessageCache,
     pub(super) seal: Seal,
+    /// Nodes and their Sources: of this process, so they end with it.
+    pub(super) claims: Mutex<ClaimBook>,
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     /// Locked for as long as the store is open.
@@ -101,6 +104,7 @@ impl Embedded {
             compacted.map_err(|error| OpenError::Database(error.to_string()))?;
         }
         let state = begin(&database)?;
+        let first_fence = state.leases.last_fence();
         let access = Arc::new(Access::default());
         access.put(database);
         let cache = MessageCache::new(settings.message_cache_bytes);
@@ -126,6 +130,7 @@ impl Embedded {
             access,
             cache,
             seal,
+            claims: Mutex::new(ClaimBook::above(first_fence)),
             jobs: Some(sender),
             writer: Some(thread),
             _lock: lock,

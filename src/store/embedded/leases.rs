@@ -50,6 +50,11 @@ impl LeaseBook {
         }
     }
 
+    /// The last fence that was given.
+    pub(super) fn last_fence(&self) -> u64 {
+        self.last_fence
+    }
+
     /// The lease of a delivery, lapsed or not.
     pub(super) fn get(&self, id: DeliveryId) -> Option<&Lease> {
         self.leases.get(&id)

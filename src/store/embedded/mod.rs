@@ -20,6 +20,7 @@ mod keys;
 mod layout;
 mod leases;
 mod line;
+mod nodes;
 mod operations;
 mod queue;
 mod reads;

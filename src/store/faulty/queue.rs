@@ -64,9 +64,9 @@ impl Faulty {
 /// Lets a call meet its fault and passes it on.
 macro_rules! pass {
     ($faulty:ident . $seam:ident . $call:ident ( $($argument:expr),* ) as $method:ident) => {{
-        let lost = $faulty.plan.meet($crate::store::faulty::Method::$method).await?;
+        let after = $faulty.plan.meet($crate::store::faulty::Method::$method).await?;
         let answer = $faulty.$seam.$call($($argument),*).await;
-        if lost { Err($crate::store::faulty::plan::unavailable()) } else { answer }
+        after.pass(answer).await
     }};
 }
 pub(super) use pass;

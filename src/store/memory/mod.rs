@@ -10,6 +10,7 @@
 
 mod ledger;
 mod line;
+mod nodes;
 mod queue;
 mod records;
 mod store;

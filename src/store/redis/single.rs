@@ -169,7 +169,11 @@ mod tests {
     fn pauses_grow_to_the_longest_and_differ_by_chance() {
         let (min, max) = (Duration::from_millis(50), Duration::from_secs(5));
         let check = |failures, chance, expect| {
-            assert_eq!(pause(min, max, failures, chance), Duration::from_millis(expect), "{failures}");
+            assert_eq!(
+                pause(min, max, failures, chance),
+                Duration::from_millis(expect),
+                "{failures}"
+            );
         };
         check(1, 0.0, 50);
         check(1, 1.0, 50);

@@ -10,6 +10,7 @@ mod journey;
 mod kills;
 mod lanes;
 mod names;
+mod nodes;
 #[cfg(feature = "failpoints")]
 mod panics;
 mod store_faults;
