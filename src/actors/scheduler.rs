@@ -359,8 +359,8 @@ impl Scheduler {
 
     fn drain(&mut self) {
         let waiting: Vec<LeaseRef> = std::mem::take(&mut self.awaiting)
-            .into_iter()
-            .flat_map(|(_, waiting)| waiting)
+            .into_values()
+            .flatten()
             .map(|leased| leased.lease())
             .collect();
         returns::give_back(&self.tools, waiting, self.tools.surroundings.clock.now());
