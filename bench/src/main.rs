@@ -8,6 +8,7 @@ mod chaos;
 mod engine;
 mod fit;
 mod fleet;
+mod journal;
 mod load;
 mod mail;
 mod output;
@@ -36,6 +37,8 @@ enum Command {
     Sink(sink::SinkArguments),
     /// Start an engine and a sink, send mail through both, measure the whole road.
     W1(w1::W1Arguments),
+    /// Measure what waiting for the INTENT costs: W1 with the wait and without it, in turns.
+    Journal(journal::JournalArguments),
     /// Fill the queue of an engine whose only route is shut and report its memory.
     QueueMemory(queue_memory::QueueMemoryArguments),
     /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
             Command::Load(arguments) => load::run(&arguments).await,
             Command::Sink(arguments) => sink::run(&arguments).await,
             Command::W1(arguments) => w1::run(&arguments).await,
+            Command::Journal(arguments) => journal::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
             Command::Chaos(arguments) => chaos::run(&arguments).await,
             Command::Engine(_) => unreachable!("it was started before"),

@@ -81,18 +81,18 @@ impl Part for Intake {
         actix::spawn(async move {
             let _counted = counted;
             let classes: Vec<_> = accept.deliveries.iter().map(|delivery| delivery.class).collect();
-            fail::fail_point!("accept-before-write");
             let mut reply = Some(reply);
             if sabotage::is(Bug::AcceptBeforeCommit)
                 && let Some(reply) = reply.take()
             {
                 let _ = reply.send(Ok(Accepted::New));
             }
+            fail::fail_point!("accept-before-write");
             let mut answer = queue.accept(*accept).await;
+            fail::fail_point!("accept-before-answer");
             if sabotage::is(Bug::AcceptErrorIgnored) {
                 answer = Ok(answer.unwrap_or(Accepted::New));
             }
-            fail::fail_point!("accept-before-answer");
             match &answer {
                 Ok(Accepted::New) => classes.into_iter().for_each(|class| observer.accepted(class, 1)),
                 Ok(_) => {}

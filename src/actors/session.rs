@@ -27,6 +27,10 @@ use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcom
 /// Times that a report is repeated when an actor panics over it.
 const REPORTS_MAX: usize = 3;
 
+/// An INTENT is good for this part of a lease, counted from when it was asked for: leases are renewed at a third, so that
+/// two thirds were left.
+const INTENT_GOOD_FOR: u32 = 3;
+
 /// Everything a session needs.
 #[derive(Debug)]
 pub struct SessionPlan {
@@ -293,7 +297,8 @@ async fn deliver(
     report(plan, attempt, leased).await;
 }
 
-/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no.
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no, and so is a yes that comes late: whoever
+/// slept over it may have lost its lease since, and the Delivery may have expired or gone out from elsewhere.
 async fn gate(
     tools: &Tools,
     leased: &Leased,
@@ -317,11 +322,14 @@ async fn gate(
         actix::spawn(async move { queue.intent(intent).await });
         return true;
     }
+    let (asked_at, good_for) = (intent.at, tools.settings.lease / INTENT_GOOD_FOR);
     let withheld = match tools.queue.intent(intent).await {
-        Ok(IntentAnswer::Recorded) => {
+        Ok(IntentAnswer::Recorded) if tools.surroundings.clock.now().since(asked_at) < good_for => {
             fail::fail_point!("after-intent");
             return true;
         }
+        // Settled like one that was not recorded, which closes it, if the lease is still ours.
+        Ok(IntentAnswer::Recorded) => Withheld::Unrecorded,
         Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
         Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
         Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,

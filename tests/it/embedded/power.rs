@@ -2,6 +2,9 @@
 //!
 //! A twin in memory takes the same calls. After the crash the disk must hold what the twin held before the call that was
 //! in flight, or after it, and nothing between. What waits must be in its place, with its open INTENT.
+//!
+//! Three tests run seeds that are always the same, three run fresh ones. Each failure names its seed; `POWER_SEED=` runs
+//! that one, `POWER_CRASHES=` says how many fresh ones there are.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,8 @@ use super::{OnDisk, settings};
 use crate::contract::bed::deferred;
 use crate::contract::{Backend, InMemory, Mail, at, delivered, in_memory, intent, lane};
 
+/// Crashes with fresh seeds in one test.
+const FRESH: u64 = 600;
 /// Calls before the plug is pulled, at the most.
 const CALLS: usize = 80;
 /// Syncs before the plug is pulled, at the most.
@@ -411,6 +416,35 @@ async fn lose_power(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         lose_power_once(seed).await;
     }
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+async fn lose_power_with_fresh_seeds() {
+    if let Some(seed) = number_from("POWER_SEED") {
+        return lose_power_once(seed).await;
+    }
+    let first = fastrand::u64(..u64::MAX / 2);
+    let crashes = number_from("POWER_CRASHES").unwrap_or(FRESH);
+    println!("{crashes} crashes from POWER_SEED={first}");
+    lose_power(first..first + crashes).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_first_part() {
+    lose_power_with_fresh_seeds().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_second_part() {
+    lose_power_with_fresh_seeds().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_third_part() {
+    lose_power_with_fresh_seeds().await;
 }
 
 #[tokio::test]

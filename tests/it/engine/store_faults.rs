@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste::domain::State;
+use posthaste::domain::{DeliveryId, State};
 use posthaste::store::Memory;
 use posthaste::store::faulty::{Calls, Fault, Faulty, Method};
 use provider_sim::{Act, Behaviour, Gate, Script, Stage};
@@ -58,6 +58,30 @@ async fn outcomes_that_cannot_be_stored_for_longer_than_a_lease_are_stored_later
     assert_eq!((receiver.ledger().total(), receiver.ledger().duplicates()), (20, 0));
     bed.until_metric("posthaste_delivered_total", &[], 20.0).await;
     assert_eq!(bed.metric("posthaste_ambiguous_total", &[]).to_bits(), 0f64.to_bits());
+}
+
+#[actix_web::test]
+async fn a_damaged_record_keeps_no_other_outcome_of_its_batch_from_being_stored() {
+    let receiver = plain().await;
+    let backend = faulty();
+    let bed = Bed::on(settings(&[door("example.test", &receiver)]), Arc::clone(&backend)).await;
+    backend.order(Method::Settle, Calls::All, Fault::Unavailable);
+    let ids = bed.send_all(&numbered(20, "example.test")).await;
+    receiver.ledger().wait_for_total(20, WITHIN).await.expect("sent");
+    let damaged = DeliveryId {
+        message: ids[7].parse().expect("an id"),
+        recipient: 0,
+    };
+    backend.damage(damaged);
+    backend.heal();
+    eventually("all others are stored", async || {
+        bed.count(State::Delivered).await == 19
+    })
+    .await;
+    bed.until_metric("posthaste_store_errors_total", &[("kind", "damaged")], 1.0)
+        .await;
+    assert_eq!(bed.email(&ids[7]).await["status"], "queued", "it was left as it was");
+    assert_eq!((receiver.ledger().total(), receiver.ledger().duplicates()), (20, 0));
 }
 
 #[actix_web::test]
