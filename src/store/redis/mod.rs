@@ -16,6 +16,7 @@
 
 mod accepting;
 mod functions;
+pub(crate) mod guard;
 mod handle;
 mod lease_cache;
 mod leasing;
