@@ -9,6 +9,7 @@ use super::settler::{Settler, SettlerMessage};
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::Tools;
 use crate::policy::settlement::{self, Waiting};
+use crate::sabotage::{self, Bug};
 
 /// Between two looks at the depth of the queue.
 const GAUGES_EVERY: Duration = Duration::from_secs(2);
@@ -56,6 +57,9 @@ async fn gauges(tools: Tools) {
 }
 
 async fn expiry(tools: Tools, settler: Handle<Settler>) {
+    if sabotage::is(Bug::ExpiryOnlyAtAttempt) {
+        return;
+    }
     let now = tools.surroundings.clock.now();
     match tools
         .queue

@@ -132,6 +132,9 @@ impl Scheduler {
                 let now = tools.surroundings.clock.now();
                 let until = now.plus(tools.settings.lease);
                 let answer = tools.queue.lease(class, room, now, until).await;
+                if answer.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    fail::fail_point!("lease-taken");
+                }
                 report(&me, SchedulerMessage::Leased(class, room, answer)).await;
             });
         }
@@ -356,8 +359,8 @@ impl Scheduler {
 
     fn drain(&mut self) {
         let waiting: Vec<LeaseRef> = std::mem::take(&mut self.awaiting)
-            .into_iter()
-            .flat_map(|(_, waiting)| waiting)
+            .into_values()
+            .flatten()
             .map(|leased| leased.lease())
             .collect();
         returns::give_back(&self.tools, waiting, self.tools.surroundings.clock.now());

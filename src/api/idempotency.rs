@@ -15,6 +15,7 @@ use super::problem::ApiError;
 use super::state::ApiState;
 use crate::domain::Timestamp;
 use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::sabotage::{self, Bug};
 
 const HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 256;
@@ -63,7 +64,10 @@ pub(crate) async fn turn(
         key,
         request_hash,
     };
-    let earlier = state.store.idempotent(&ticket.key, now).await;
+    let mut earlier = state.store.idempotent(&ticket.key, now).await;
+    if sabotage::is(Bug::ErrorAsAbsent) {
+        earlier = Ok(earlier.unwrap_or_default());
+    }
     match earlier.map_err(|error| state.refuse(error))? {
         Some(earlier) if earlier.request_hash != request_hash => Err(ApiError::IdempotencyKeyMismatch),
         Some(earlier) => Ok(Turn::Again(earlier)),

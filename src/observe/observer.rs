@@ -13,6 +13,7 @@ use crate::domain::{
     Attempt, AttemptOutcome, Class, Delivery, EventKind, Lane, PhaseTimes, ProviderId, Settlement, Stage, State,
     Timestamp,
 };
+use crate::policy::redis_safety::Health;
 use crate::queue::{Depth, QueueError};
 
 /// Providers with a site of their own that get a label; the others share `other`.
@@ -234,6 +235,19 @@ impl Observer {
             QueueError::Damaged(_) => STORE_ERROR_KINDS[2],
         };
         self.count(names::STORE_ERRORS, &[("kind", kind)], 1);
+    }
+
+    /// Redis was looked at.
+    pub fn store_health(&self, health: &Health) {
+        let set = |name, value| self.registry.gauge(name, &[]).set(value);
+        let flag = |name, is_set: bool| set(name, if is_set { 1.0 } else { 0.0 });
+        flag(names::REDIS_UP, health.is_reachable);
+        flag(names::REDIS_EPOCH_LOST, health.is_epoch_lost);
+        flag(names::REDIS_SHORT_OF_ROOM, health.is_short_of_room);
+        flag(names::REDIS_NOT_PERSISTING, health.is_not_persisting);
+        set(names::REDIS_MEMORY, number(health.memory_bytes));
+        set(names::REDIS_MEMORY_MAX, number(health.memory_bytes_max));
+        set(names::REDIS_RISKS, number(health.risks.len() as u64));
     }
 
     /// An actor panicked and is restarted.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::seed::Seeded;
 use crate::domain::{BounceClass, Class, Timestamp};
+use crate::sabotage::{self, Bug};
 
 /// Waits are this much longer or shorter, in per cent.
 const JITTER_PERCENT: u32 = 20;
@@ -74,7 +75,12 @@ impl RetrySettings {
             _ => self.connection_wait.min(scheduled),
         };
         let mut chance = Seeded::new(seed);
-        let jittered = chance.jitter(nominal, JITTER_PERCENT);
+        let reach = if sabotage::is(Bug::RetryWithoutJitter) {
+            0
+        } else {
+            JITTER_PERCENT
+        };
+        let jittered = chance.jitter(nominal, reach);
         // What the other side wants is a lower bound: jitter only adds to it.
         let greylisted = if wait.reason == BounceClass::Greylisted {
             self.greylist_wait_min
@@ -149,6 +155,14 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_of_refusals_does_not_come_back_as_a_burst() {
+        let waits = (0..1_000).map(|seed| seconds(wait(Class::Transactional, 1), seed));
+        let (first, last) = waits.fold((u64::MAX, 0), |(first, last), at| (first.min(at), last.max(at)));
+        // Invariant I13: over at least 30 % of the five minutes.
+        assert!(last - first >= 90, "from {first} s to {last} s");
+    }
+
+    #[test]
     fn greylisting_waits_at_least_five_minutes_and_a_refused_connection_about_one() {
         let greylisted = Wait {
             reason: BounceClass::Greylisted,
@@ -174,6 +188,22 @@ mod tests {
             ..named
         };
         assert!((24 * 3_600..=29 * 3_600).contains(&seconds(absurd, 3)));
+    }
+
+    #[test]
+    fn a_named_wait_is_cut_to_what_the_operator_allows() {
+        let settings = RetrySettings {
+            named_wait_max: Duration::from_secs(400),
+            ..RetrySettings::default()
+        };
+        let named = Wait {
+            named: Some(Duration::from_secs(3_600)),
+            ..wait(Class::Transactional, 1)
+        };
+        let at = settings
+            .next(named, Timestamp::NEVER, Timestamp(0), 3)
+            .expect("it never expires");
+        assert!((400_000..=480_000).contains(&at.0), "{at:?}");
     }
 
     proptest! {

@@ -8,7 +8,10 @@ mod embedded;
 mod faulty;
 mod memory;
 
+mod redis;
 mod replies;
+
+mod sabotage;
 
 mod smtp_deadlines;
 mod smtp_faults;
