@@ -148,7 +148,7 @@ impl Link {
             Self::Single(single) => single.send(&command).await,
             Self::Cluster(cluster) => {
                 let answer = cluster.clone().req_packed_command(&command).await;
-                answer.map_err(Broken::Answer)
+                answer.and_then(Value::extract_error).map_err(Broken::Answer)
             }
         }
     }
@@ -163,7 +163,7 @@ impl Link {
                 let everywhere =
                     RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::AllSucceeded)));
                 let loaded = cluster.clone().route_command(command, everywhere).await;
-                loaded.map_err(Broken::Answer)
+                loaded.and_then(Value::extract_error).map_err(Broken::Answer)
             }
         };
         match loaded {

@@ -72,7 +72,8 @@ impl Single {
     /// Sends one command and waits for its answer.
     pub(super) async fn send(self: &Arc<Self>, command: &Cmd) -> Result<Value, Broken> {
         let (number, mut connection) = self.connection().await?;
-        match connection.0.req_packed_command(command).await {
+        let answer = connection.0.req_packed_command(command).await;
+        match answer.and_then(Value::extract_error) {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 let is_lost = error.is_unrecoverable_error() || error.is_io_error();
