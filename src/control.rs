@@ -37,7 +37,7 @@ pub fn serve(
     tenant: TenantId,
     api: Arc<ApiState>,
 ) -> Result<ServerHandle> {
-    // The store's lock is ours by now: a socket that is still there belongs to nobody.
+    // The data directory is ours by now: a socket that is still there belongs to nobody.
     let _ = std::fs::remove_file(path);
     let shared = web::Data::new(Shared {
         store,

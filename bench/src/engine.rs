@@ -44,7 +44,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) async fn start(plan: &EnginePlan) -> Result<Self> {
+    /// Starts one. `known` is a key that its store holds already; else it makes and shows its first.
+    pub(crate) async fn start(plan: &EnginePlan, known: Option<String>) -> Result<Self> {
         let directory = Directory::make(plan.directory.as_deref())?;
         let (api, metrics) = (free_address()?, free_address()?);
         let config = directory.0.join("config.yaml");
@@ -55,7 +56,7 @@ impl Engine {
         let log = std::fs::File::create(directory.0.join("log"))?;
         command.stderr(log);
         let mut child = Child::spawn(command, "engine")?;
-        let key = match first_line_with(&mut child, "ph_") {
+        let key = match known.or_else(|| first_line_with(&mut child, "ph_")) {
             Some(key) => key,
             None => bail!("the engine did not start: {}", directory.log()),
         };

@@ -5,6 +5,7 @@
 mod call;
 mod engine;
 mod fit;
+mod fleet;
 mod load;
 mod mail;
 mod output;

@@ -32,7 +32,7 @@ pub enum Command {
     ///
     /// The first start makes a tenant and prints its API key, once. SIGTERM stops gently: no new mail, sessions past the
     /// final dot may finish. A second SIGTERM stops at once.
-    Serve,
+    Serve(ServeArgs),
     /// Show the engine against five simulated providers: 10,000 mails, a table, a balance.
     ///
     /// Everything is on loopback and in a temporary folder. Retry times are shortened by the demo's config. What was
@@ -54,6 +54,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ServeArgs {
+    /// Start on a Redis whose settings can lose accepted mail.
+    #[arg(long)]
+    pub allow_volatile_queue: bool,
+    /// Redis may hold another store than the one that this data directory knows, or none.
+    #[arg(long)]
+    pub accept_new_store: bool,
 }
 
 /// Arguments of `demo`.
@@ -87,8 +98,8 @@ pub enum KeyAction {
 /// Runs the command.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    let outcome = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(cli.config),
+    let outcome = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(args) => serve::run(cli.config, args),
         Command::Demo(args) => demo::run(&args),
         Command::CheckConfig => check_config::run(cli.config),
         Command::Keys { action } => keys::run(cli.config, &action),

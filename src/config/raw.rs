@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::store::RawStore;
 use super::time::{Time, seconds};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
 use crate::domain::{OnAmbiguous, TlsPolicy};
@@ -22,7 +23,7 @@ pub struct Raw {
     pub(super) log: Log,
     pub(super) api: Api,
     pub(super) metrics: Metrics,
-    pub(super) store: Store,
+    pub(super) store: RawStore,
     pub(super) dns: Dns,
     pub(super) sources: Vec<Source>,
     pub(super) domains: Vec<Domain>,
@@ -41,7 +42,7 @@ impl Default for Raw {
             log: Log::default(),
             api: Api::default(),
             metrics: Metrics::default(),
-            store: Store::default(),
+            store: RawStore::default(),
             dns: Dns::default(),
             sources: Vec::new(),
             domains: Vec::new(),
@@ -117,26 +118,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             listen: Listen(Some(SocketAddr::from(([127, 0, 0, 1], 9464)))),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Store {
-    pub(super) cache_mib: Positive,
-    pub(super) message_cache_mib: Positive,
-    pub(super) batch: Positive,
-    pub(super) retention: Time,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            cache_mib: Positive(128),
-            message_cache_mib: Positive(64),
-            batch: Positive(1000),
-            retention: seconds(720 * 3600),
         }
     }
 }
@@ -230,6 +211,7 @@ pub(super) struct Delivery {
     pub(super) breaker: Breaker,
     pub(super) slow: Slow,
     pub(super) stop_longest: Time,
+    pub(super) wait_longest: Time,
     pub(super) timeouts: Timeouts,
 }
 
@@ -262,6 +244,7 @@ impl Default for Delivery {
             breaker: Breaker::default(),
             slow: Slow::default(),
             stop_longest: seconds(4 * 3600),
+            wait_longest: seconds(24 * 3600),
             timeouts: Timeouts::default(),
         }
     }

@@ -13,6 +13,7 @@ use crate::domain::{
     Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
     SourceId, Stage, State, Timestamp,
 };
+use crate::policy::redis_safety::Health;
 use crate::queue::{Depth, QueueError};
 
 /// Providers with a site of their own that get a label; the others share `other`.
@@ -272,6 +273,19 @@ impl Observer {
         self.registry
             .gauge(names::NODES, &[])
             .set(number(u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+
+    /// Redis was looked at.
+    pub fn store_health(&self, health: &Health) {
+        let set = |name, value| self.registry.gauge(name, &[]).set(value);
+        let flag = |name, is_set: bool| set(name, if is_set { 1.0 } else { 0.0 });
+        flag(names::REDIS_UP, health.is_reachable);
+        flag(names::REDIS_EPOCH_LOST, health.is_epoch_lost);
+        flag(names::REDIS_SHORT_OF_ROOM, health.is_short_of_room);
+        flag(names::REDIS_NOT_PERSISTING, health.is_not_persisting);
+        set(names::REDIS_MEMORY, number(health.memory_bytes));
+        set(names::REDIS_MEMORY_MAX, number(health.memory_bytes_max));
+        set(names::REDIS_RISKS, number(health.risks.len() as u64));
     }
 
     /// An actor panicked and is restarted.

@@ -14,6 +14,7 @@ pub mod lane_room;
 pub mod mx;
 pub mod ownership;
 pub mod provider_map;
+pub mod redis_safety;
 pub mod restart;
 pub mod retry;
 pub mod routing;

@@ -176,6 +176,22 @@ mod tests {
         assert!((24 * 3_600..=29 * 3_600).contains(&seconds(absurd, 3)));
     }
 
+    #[test]
+    fn a_named_wait_is_cut_to_what_the_operator_allows() {
+        let settings = RetrySettings {
+            named_wait_max: Duration::from_secs(400),
+            ..RetrySettings::default()
+        };
+        let named = Wait {
+            named: Some(Duration::from_secs(3_600)),
+            ..wait(Class::Transactional, 1)
+        };
+        let at = settings
+            .next(named, Timestamp::NEVER, Timestamp(0), 3)
+            .expect("it never expires");
+        assert!((400_000..=480_000).contains(&at.0), "{at:?}");
+    }
+
     proptest! {
         #[test]
         fn no_attempt_is_set_after_the_end_or_earlier_than_jitter_allows(

@@ -8,6 +8,7 @@ mod embedded;
 mod faulty;
 mod memory;
 
+mod redis;
 mod replies;
 
 mod smtp_deadlines;

@@ -144,6 +144,6 @@ fn config(providers: &[Provider], folder: &std::path::Path) -> String {
          domains:\n  - {{name: {SENDER_DOMAIN}, verified: true}}\nroutes:\n{routes}\
          delivery:\n  retry: {{critical: [500ms, 1s, 2s], transactional: [1s, 2s, 3s], broadcast: [1s, 2s, 3s]}}\n\
          \x20 greylist: 1s\n  breaker: {{failures: 3, first_pause: 500ms, longest_pause: 2s}}\n\
-         \x20 slow: {{first_pause: 200ms, longest_pause: 1s}}\n  stop_longest: 500ms\n"
+         \x20 slow: {{first_pause: 200ms, longest_pause: 1s}}\n  stop_longest: 500ms\n  wait_longest: 2s\n"
     )
 }

@@ -11,7 +11,6 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::MessageCache;
 use super::database::{Access, MakeBackend, begin, open_database};
 use super::fault::Fault;
 use super::settings::{EmbeddedSettings, OpenError};
@@ -20,6 +19,7 @@ use super::turn::Turn;
 use super::writer::{Condition, Job, Writer};
 use crate::queue::QueueError;
 use crate::store::claims::ClaimBook;
+use crate::store::message_cache::MessageCache;
 use crate::store::seal::Seal;
 
 /// The database, in the data directory.

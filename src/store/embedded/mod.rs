@@ -13,7 +13,6 @@
 //! INTENT, if it has one, is in the tables and comes with it.
 
 mod backend;
-mod cache;
 mod database;
 mod fault;
 mod handle;

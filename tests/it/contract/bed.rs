@@ -33,6 +33,11 @@ pub(crate) trait Backend: Send + Sync {
     fn leases_outlive_a_crash(&self) -> bool {
         false
     }
+    /// Whether deliveries come strictly by due time, then by order of acceptance. One whose line is a stream hands them out
+    /// in the order in which they became due for those who asked.
+    fn strict_line(&self) -> bool {
+        true
+    }
     /// Panics when the backend finds itself inconsistent, if it can tell.
     fn check(&self) {}
 }

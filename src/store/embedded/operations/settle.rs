@@ -4,8 +4,9 @@ use super::super::super::records::{StoredDelivery, encode_event};
 use super::super::fault::Fault;
 use super::super::turn::Turn;
 use super::handle::held;
-use crate::domain::{Delivery, MessageId, Next, Settlement, Suppression, SuppressionReason, Timestamp};
+use crate::domain::{MessageId, Next, Settlement, Suppression};
 use crate::queue::{LeaseRef, SettleAnswer};
+use crate::store::outcome::{apply, suppression_for};
 
 /// A Settlement whose events are bytes already.
 #[derive(Debug)]
@@ -85,31 +86,6 @@ fn settle_one(
     Ok(SettleAnswer::Settled)
 }
 
-fn apply(delivery: &mut Delivery, settlement: &Settlement) {
-    match settlement.next {
-        Next::Final(state) => {
-            delivery.state = state;
-            delivery.why = None;
-        }
-        Next::Wait { state, due_at, why } => {
-            delivery.state = state;
-            delivery.due_at = due_at;
-            delivery.why = Some(why);
-        }
-    }
-    delivery.updated_at = settlement.at;
-    delivery.attempts = delivery.attempts.saturating_add(settlement.attempts);
-    delivery.ambiguous = delivery.ambiguous.saturating_add(settlement.ambiguous);
-    delivery.panics = delivery.panics.saturating_add(settlement.panics);
-    if let Some(source) = &settlement.source {
-        delivery.source = Some(source.clone());
-    }
-    if let Some(reply) = &settlement.reply {
-        delivery.last_reply = Some(reply.clone());
-    }
-    delivery.bounce = settlement.bounce.or(delivery.bounce);
-}
-
 /// Puts the address on the list. An entry that cannot be read stays as it is and does not stop the OUTCOME.
 fn suppress(turn: &mut Turn<'_, '_>, entry: Suppression) -> Result<(), Fault> {
     match turn.put_suppression(entry) {
@@ -118,20 +94,5 @@ fn suppress(turn: &mut Turn<'_, '_>, entry: Suppression) -> Result<(), Fault> {
             Ok(())
         }
         other => other,
-    }
-}
-
-/// A mailbox that does not exist takes no mail at all; who complains or unsubscribes does so about one stream.
-fn suppression_for(delivery: &Delivery, reason: SuppressionReason, at: Timestamp) -> Suppression {
-    let stream = match reason {
-        SuppressionReason::HardBounce | SuppressionReason::Manual => None,
-        SuppressionReason::Complaint | SuppressionReason::Unsubscribe => Some(delivery.stream()),
-    };
-    Suppression {
-        tenant: delivery.tenant,
-        address: delivery.address.clone(),
-        stream,
-        reason,
-        created_at: at,
     }
 }
