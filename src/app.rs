@@ -86,8 +86,10 @@ pub struct Running {
 }
 
 /// Opens the data directory and starts everything on it.
-pub async fn start(settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
+pub async fn start(mut settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
     make_private(&settings.data).with_context(|| format!("data: cannot make {}", settings.data.display()))?;
+    // The store's lock keeps a second process out of the directory, so the name is this process's alone.
+    settings.node = bootstrap::node_name(&settings.data, &node_name(&settings))?;
     let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
     let return_path_key = seal.derive("return path");
     let observer = Arc::new(Observer::new());
@@ -145,7 +147,7 @@ async fn open_store(settings: &Settings, seal: Seal, observer: &Arc<Observer>) -
         }
         StoreSettings::Redis { server, guard } => {
             let server = RedisSettings {
-                node: hostname(&settings.hostname),
+                node: settings.node.clone(),
                 ..server.clone()
             };
             let lock = lock(&settings.data.join(LOCK_FILE))?;
@@ -252,10 +254,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
     let clock = seams.clock.clone();
     let hostname = hostname(&settings.hostname);
     let node = Node {
-        id: NodeId::from(match settings.node.as_str() {
-            "" => hostname.as_str(),
-            name => name,
-        }),
+        id: NodeId::from(node_name(settings).as_str()),
         run: clock.now().0,
     };
     let mut sources = settings.sources.clone();
@@ -343,6 +342,14 @@ fn lock(path: &Path) -> Result<File> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What this node is called.
+fn node_name(settings: &Settings) -> String {
+    match settings.node.as_str() {
+        "" => hostname(&settings.hostname),
+        name => name.to_owned(),
+    }
 }
 
 /// The configured name, else the machine's, else an address literal is all we have.

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 /// The files of the library in the order in which they are read.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/line.lua"),
     include_str!("functions/accept.lua"),
@@ -14,6 +14,7 @@ const SOURCES: [&str; 7] = [
     include_str!("functions/handle.lua"),
     include_str!("functions/records.lua"),
     include_str!("functions/reads.lua"),
+    include_str!("functions/claims.lua"),
 ];
 /// What stands for the hash in them.
 const PLACE: &str = "@VERSION@";
@@ -81,6 +82,9 @@ pub(super) const PUT: Function = Function::writes("put");
 pub(super) const PUT_TEMPLATE: Function = Function::writes("put_template");
 pub(super) const SUPPRESS: Function = Function::writes("suppress");
 pub(super) const FORGIVE: Function = Function::writes("forgive");
+pub(super) const CLAIM: Function = Function::writes("claim");
+pub(super) const LEAVE: Function = Function::writes("leave");
+pub(super) const BOARD: Function = Function::reads("board");
 pub(super) const NEXT_DUE: Function = Function::reads("next_due");
 pub(super) const LANES: Function = Function::reads("lanes");
 pub(super) const LOOK: Function = Function::reads("look");
