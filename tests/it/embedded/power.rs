@@ -422,6 +422,7 @@ fn number_from(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+#[expect(clippy::print_stdout, reason = "the seed of a failed test")]
 async fn lose_power_with_fresh_seeds() {
     if let Some(seed) = number_from("POWER_SEED") {
         return lose_power_once(seed).await;
