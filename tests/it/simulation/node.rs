@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use posthaste::actors::crafter::Crafter;
 use posthaste::actors::engine::Engine;
+use posthaste::actors::ownership::Ownership;
 use posthaste::actors::spawner::Spawner;
 use posthaste::actors::supervisor::Surroundings;
 use posthaste::actors::tools::{Draining, EngineSettings, SourceSettings, Tools};
 use posthaste::clock::Clock;
-use posthaste::domain::{Class, SourceId};
+use posthaste::domain::{Class, NodeId, SourceId};
 use posthaste::mail::return_path::ReturnPathKey;
 use posthaste::observe::Observer;
 use posthaste::policy::breaker::BreakerSettings;
@@ -216,17 +217,26 @@ fn tools(
             escalate: Arc::new(move |kind| escalated.book().breaks("panic", kind)),
         },
         settings: Arc::new(settings()),
-        sources: Arc::new(vec![SourceSettings {
-            room: SourceRoom {
-                id: SourceId::from("ip1"),
-                classes: Class::ALL.to_vec(),
-                enabled: true,
-            },
-            ip: None,
-            ehlo: "mta.example".to_owned(),
-        }]),
+        // Two nodes share them out; one alone has both.
+        sources: Arc::new(["ip1", "ip2"].map(source).to_vec()),
         live: Arc::default(),
+        ownership: Arc::new(Ownership::of(posthaste::domain::Node {
+            id: NodeId::from(&*format!("n{node}")),
+            run: 1,
+        })),
         draining: Draining::default(),
+    }
+}
+
+fn source(name: &str) -> SourceSettings {
+    SourceSettings {
+        room: SourceRoom {
+            id: SourceId::from(name),
+            classes: Class::ALL.to_vec(),
+            enabled: true,
+        },
+        ip: None,
+        ehlo: "mta.example".to_owned(),
     }
 }
 

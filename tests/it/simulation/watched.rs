@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use posthaste::clock::Clock;
-use posthaste::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
+use posthaste::domain::{Board, Class, DeliveryId, Lane, Node, Settlement, Timestamp};
 use posthaste::queue::{
-    Accept, Accepted, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError, Release, SettleAnswer,
+    Accept, Accepted, Claim, Claims, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError,
+    Release, SettleAnswer,
 };
 use posthaste::store::{Memory, Store};
 use tokio::sync::Notify;
@@ -293,5 +294,24 @@ impl Queue for Watched {
 
     fn wake(&self) -> Arc<Notify> {
         self.world.memory.wake()
+    }
+}
+
+#[async_trait]
+impl Claims for Watched {
+    async fn claim(&self, claim: Claim) -> Result<Board, QueueError> {
+        self.enter("claim", false).await?;
+        let board = self.world.memory.claim(claim).await?;
+        self.leave("claim", false, false).await?;
+        Ok(board)
+    }
+
+    async fn leave(&self, node: &Node) -> Result<(), QueueError> {
+        self.enter("leave", false).await?;
+        self.world.memory.leave(node).await
+    }
+
+    async fn board(&self, now: Timestamp) -> Result<Board, QueueError> {
+        self.world.memory.board(now).await
     }
 }
