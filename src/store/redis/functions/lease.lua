@@ -78,6 +78,8 @@ local function pick_lapsed(tag, taker, class)
     redis.call('ZREM', back, key)
     if lease and pick(tag, taker, key, lease) then
       redis.call('XCLAIM', tag .. 'work:' .. class, GROUP, taker.node, 0, lease.entry, 'JUSTID')
+    elseif lease then
+      leave(tag, key, lease)
     end
   end
 end
