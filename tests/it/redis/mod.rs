@@ -1,4 +1,12 @@
 //! The Redis backend against real servers: what is refused at the start, and what survives which fault.
 
+mod front;
+
+mod answers;
 mod contract;
+mod cuts;
+mod disk;
+mod doors;
+mod engine;
+mod guard;
 mod server;
