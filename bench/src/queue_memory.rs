@@ -51,6 +51,7 @@ pub(crate) async fn run(arguments: &QueueMemoryArguments) -> Result<()> {
             dkim: false,
             directory: arguments.directory.clone(),
             extra: String::new(),
+            sabotage: None,
         },
         None,
     )

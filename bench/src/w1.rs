@@ -30,7 +30,7 @@ const STALL: Duration = Duration::from_secs(60);
 pub(crate) struct W1Arguments {
     /// Mails of a run.
     #[arg(long, default_value_t = 50_000)]
-    messages: u64,
+    pub(crate) messages: u64,
     /// Mails in one call.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=500))]
     batch: u64,
@@ -54,7 +54,7 @@ pub(crate) struct W1Arguments {
     engines: u32,
     /// Runs; each on a fresh data directory. The medians are reported.
     #[arg(long, default_value_t = 1)]
-    runs: u32,
+    pub(crate) runs: u32,
     /// Where data directories are made. It must be on a disk: on a memory file system a sync costs nothing.
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -66,25 +66,27 @@ pub(crate) struct W1Arguments {
     smoke: bool,
     /// Print one JSON object as the last line.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
-struct RunReport {
+pub(crate) struct RunReport {
     delivered: u64,
     /// From the first 202 to the last delivery.
     seconds: f64,
-    messages_per_second: f64,
+    pub(crate) messages_per_second: f64,
     /// Of all engines, for 1,000 mails.
     cpu_seconds_per_1000: f64,
     redis_cpu_seconds_per_1000: f64,
     redis_calls_per_message: f64,
     commits_per_second: f64,
     operations_per_commit: f64,
+    /// Of 100 commits, 99 took no longer.
+    pub(crate) commit_p99_ms: f64,
     peak_mib: f64,
     #[serde(flatten)]
-    load: LoadReport,
+    pub(crate) load: LoadReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +105,7 @@ struct W1Report {
     accept_p99_ms: f64,
     commits_per_second: f64,
     operations_per_commit: f64,
+    commit_p99_ms: f64,
     peak_mib: f64,
     runs: Vec<RunReport>,
 }
@@ -115,10 +118,11 @@ pub(crate) async fn run(arguments: &W1Arguments) -> Result<()> {
     }
     let mut runs = Vec::new();
     for number in 1..=arguments.runs.max(1) {
-        let run = one_run(&arguments).await?;
+        let run = one_run(&arguments, None).await?;
         output::note(&format!(
             "run {number}: {:.0}/s end to end, {:.3} CPU-s per 1,000; accepted {:.0}/s, p50 {:.1} ms, p99 {:.1} ms; \
-             {:.0} commits/s of {:.1} operations; Redis: {:.3} CPU-s per 1,000, {:.2} calls a mail; peak {:.0} MiB",
+             {:.0} commits/s of {:.1} operations, p99 {:.1} ms; Redis: {:.3} CPU-s per 1,000, {:.2} calls a mail; \
+             peak {:.0} MiB",
             run.messages_per_second,
             run.cpu_seconds_per_1000,
             run.load.accepted_per_second,
@@ -126,6 +130,7 @@ pub(crate) async fn run(arguments: &W1Arguments) -> Result<()> {
             run.load.accept_p99_ms,
             run.commits_per_second,
             run.operations_per_commit,
+            run.commit_p99_ms,
             run.redis_cpu_seconds_per_1000,
             run.redis_calls_per_message,
             run.peak_mib,
@@ -148,6 +153,7 @@ pub(crate) async fn run(arguments: &W1Arguments) -> Result<()> {
         accept_p99_ms: middle(|run| run.load.accept_p99_ms),
         commits_per_second: middle(|run| run.commits_per_second),
         operations_per_commit: middle(|run| run.operations_per_commit),
+        commit_p99_ms: middle(|run| run.commit_p99_ms),
         peak_mib: middle(|run| run.peak_mib),
         runs,
     };
@@ -158,7 +164,8 @@ pub(crate) async fn run(arguments: &W1Arguments) -> Result<()> {
     if arguments.json { output::json(&report) } else { Ok(()) }
 }
 
-async fn one_run(arguments: &W1Arguments) -> Result<RunReport> {
+/// One run on a fresh data directory, with a deliberate bug or without.
+pub(crate) async fn one_run(arguments: &W1Arguments, sabotage: Option<&'static str>) -> Result<RunReport> {
     let address = free_address()?;
     let mut receiver = sink::start(arguments.sink, address).await?;
     let plan = EnginePlan {
@@ -167,6 +174,7 @@ async fn one_run(arguments: &W1Arguments) -> Result<RunReport> {
         dkim: arguments.dkim,
         directory: arguments.directory.clone(),
         extra: arguments.config.replace("\\n", "\n"),
+        sabotage,
     };
     let fleet = Fleet::start(&plan, arguments.engines, arguments.redis).await?;
     let load = Load {
@@ -183,10 +191,10 @@ async fn one_run(arguments: &W1Arguments) -> Result<RunReport> {
             from: format!("shop@{SENDER_DOMAIN}"),
         },
     };
-    let before = fleet.counted().await?;
+    let (before, text_before) = (fleet.counted().await?, fleet.metrics_text().await?);
     let reports = fleet.send(&load, arguments.messages).await?;
     let last = wait_delivered(&fleet, arguments.messages).await?;
-    let after = fleet.counted().await?;
+    let (after, text_after) = (fleet.counted().await?, fleet.metrics_text().await?);
     let first_accept = reports.iter().map(|report| report.first_accept).min();
     let seconds = last
         .duration_since(first_accept.context("there is an engine")?)
@@ -202,6 +210,7 @@ async fn one_run(arguments: &W1Arguments) -> Result<RunReport> {
         redis_calls_per_message: (after.redis_calls - before.redis_calls) / number(arguments.messages),
         commits_per_second: commits / seconds,
         operations_per_commit: (after.commit_operations - before.commit_operations) / commits.max(1.0),
+        commit_p99_ms: scrape::quantile(&text_before, &text_after, "posthaste_commit_seconds", 0.99) * 1000.0,
         peak_mib: fleet.peak_mib()?,
         load: LoadReport::together(&reports),
     };

@@ -4,7 +4,7 @@
 //! sessions, work to those that ask, credit to the scheduler, and what a shut lane holds back to the queue. Decides nothing:
 //! `policy::lane_room` does. Renews the leases of what waits in its rooms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -69,7 +69,7 @@ pub struct Isp {
     tools: Tools,
     crew: Crew,
     scheduler: Handle<Scheduler>,
-    lanes: HashMap<SourceId, LaneState>,
+    lanes: BTreeMap<SourceId, LaneState>,
     waiting: HashMap<u64, oneshot::Sender<Work>>,
     tickets: u64,
     ticks: u64,
@@ -94,7 +94,7 @@ impl Isp {
             tools,
             crew,
             scheduler,
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             waiting: HashMap::new(),
             tickets: 0,
             ticks: 0,

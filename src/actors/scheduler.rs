@@ -2,9 +2,10 @@
 //!
 //! Takes wake-ups, answers of the queue and of MX lookups, and credit from lanes; gives offers to ISP actors, parkings to
 //! the queue, and settlements of what needs no attempt. Holds leased work only while its domain is being looked up.
-//! Never waits inside a handler: each call to a seam is a task that reports by message.
+//! Never waits inside a handler: each call to a seam is a task that reports by message. What it goes through is in order, so
+//! that a run on made-up time can be replayed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::isp::{Isp, IspMessage};
@@ -27,10 +28,10 @@ pub struct Scheduler {
     rooms: Vec<routing::SourceRoom>,
     leasing: [bool; 3],
     isps: Isps,
-    lanes: HashMap<Lane, LaneCredit>,
+    lanes: BTreeMap<Lane, LaneCredit>,
     parked: HashSet<Lane>,
     unparking: HashSet<Lane>,
-    awaiting: HashMap<String, Vec<Leased>>,
+    awaiting: BTreeMap<String, Vec<Leased>>,
     awaiting_count: [usize; 3],
     ticks: u64,
     waker: Option<Waker>,
@@ -107,10 +108,10 @@ impl Scheduler {
             rooms,
             leasing: [false; 3],
             isps,
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             parked: HashSet::new(),
             unparking: HashSet::new(),
-            awaiting: HashMap::new(),
+            awaiting: BTreeMap::new(),
             awaiting_count: [0; 3],
             ticks: 0,
             waker: None,
@@ -131,6 +132,9 @@ impl Scheduler {
                 let now = tools.surroundings.clock.now();
                 let until = now.plus(tools.settings.lease);
                 let answer = tools.queue.lease(class, room, now, until).await;
+                if answer.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    fail::fail_point!("lease-taken");
+                }
                 report(&me, SchedulerMessage::Leased(class, room, answer)).await;
             });
         }
@@ -169,7 +173,7 @@ impl Scheduler {
 
     /// Brings leased work on its way. `unparked` is the lane it was parked under.
     fn dispatch(&mut self, batch: Vec<Leased>, unparked: Option<&Lane>, context: &PartContext<'_, Self>) {
-        let mut offers: HashMap<Lane, Vec<(Leased, Arc<Destination>)>> = HashMap::new();
+        let mut offers: BTreeMap<Lane, Vec<(Leased, Arc<Destination>)>> = BTreeMap::new();
         let mut parkings = Vec::new();
         let now = self.tools.surroundings.clock.now();
         for leased in batch {
@@ -354,10 +358,9 @@ impl Scheduler {
     }
 
     fn drain(&mut self) {
-        let waiting: Vec<LeaseRef> = self
-            .awaiting
-            .drain()
-            .flat_map(|(_, waiting)| waiting)
+        let waiting: Vec<LeaseRef> = std::mem::take(&mut self.awaiting)
+            .into_values()
+            .flatten()
             .map(|leased| leased.lease())
             .collect();
         returns::give_back(&self.tools, waiting, self.tools.surroundings.clock.now());

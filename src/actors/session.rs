@@ -21,10 +21,15 @@ use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fe
 use crate::policy::seed::seed_of;
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
 use crate::resolver::Target;
+use crate::sabotage::{self, Bug};
 use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcome};
 
 /// Times that a report is repeated when an actor panics over it.
 const REPORTS_MAX: usize = 3;
+
+/// An INTENT is good for this part of a lease, counted from when it was asked for: leases are renewed at a third, so that
+/// two thirds were left.
+const INTENT_GOOD_FOR: u32 = 3;
 
 /// Everything a session needs.
 #[derive(Debug)]
@@ -267,7 +272,14 @@ async fn deliver(
         rcpt_to: &leased.delivery.address,
         bytes: &crafted.bytes,
     };
-    let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    let mut transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    if sabotage::is(Bug::OtherHostAfterDot)
+        && transaction.dot_sent
+        && matches!(transaction.outcome, TransactionOutcome::Failed(_))
+        && let Some((mut other, ..)) = connect(plan).await
+    {
+        transaction = other.deliver(mail, async || true).await;
+    }
     tools.surroundings.observer.phases(session.transaction_times());
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
@@ -285,7 +297,8 @@ async fn deliver(
     report(plan, attempt, leased).await;
 }
 
-/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no.
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no, and so is a yes that comes late: whoever
+/// slept over it may have lost its lease since, and the Delivery may have expired or gone out from elsewhere.
 async fn gate(
     tools: &Tools,
     leased: &Leased,
@@ -301,13 +314,30 @@ async fn gate(
         host: host.to_owned(),
         at: tools.surroundings.clock.now(),
     };
+    if sabotage::is(Bug::SkipIntent) {
+        return true;
+    }
+    if sabotage::is(Bug::DotBeforeIntent) {
+        let queue = Arc::clone(&tools.queue);
+        actix::spawn(async move { queue.intent(intent).await });
+        return true;
+    }
+    let (asked_at, good_for) = (intent.at, tools.settings.lease / INTENT_GOOD_FOR);
     let withheld = match tools.queue.intent(intent).await {
-        Ok(IntentAnswer::Recorded) => return true,
+        Ok(IntentAnswer::Recorded) if tools.surroundings.clock.now().since(asked_at) < good_for => {
+            fail::fail_point!("after-intent");
+            return true;
+        }
+        // Settled like one that was not recorded, which closes it, if the lease is still ours.
+        Ok(IntentAnswer::Recorded) => Withheld::Unrecorded,
         Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
         Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
         Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,
         Err(error) => {
             tools.surroundings.observer.store_error(&error);
+            if sabotage::is(Bug::IntentErrorIgnored) {
+                return true;
+            }
             Withheld::Unrecorded
         }
     };

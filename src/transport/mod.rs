@@ -10,6 +10,7 @@
 //! ```
 
 mod connection;
+mod connector;
 mod deadlines;
 mod dialer;
 mod session;
@@ -19,7 +20,8 @@ mod tls_memory;
 mod wire;
 
 pub use crate::smtp::{Transaction, TransactionOutcome};
+pub use connector::Connector;
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
 pub use session::{Outgoing, Session};
-pub use wire::ByteStream;
+pub use wire::{ByteStream, Raw};

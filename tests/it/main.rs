@@ -11,6 +11,8 @@ mod memory;
 mod redis;
 mod replies;
 
+mod sabotage;
+
 mod smtp_deadlines;
 mod smtp_faults;
 mod smtp_puppet;

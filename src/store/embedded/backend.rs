@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use redb::{BackendError, StorageBackend};
 
+use crate::sabotage::{self, Bug};
+
 /// What failed first.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -37,7 +39,7 @@ impl Watch {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
             );
             let failure = Failure {
-                is_full: may_be_full && no_room,
+                is_full: (may_be_full && no_room) || sabotage::is(Bug::SyncErrorSurvived),
                 text: format!("{what}: {error}"),
             };
             // Only the first counts: the others follow from it.
@@ -81,6 +83,9 @@ impl StorageBackend for Watched {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if sabotage::is(Bug::SyncSkipped) {
+            return Ok(());
+        }
         self.watch.note("syncing", false, self.backend.sync_data())
     }
 

@@ -105,6 +105,17 @@ impl LeaseBook {
         }
     }
 
+    /// Moves the end of all leases, whosoever they are: for [`crate::sabotage`].
+    pub(super) fn renew_all(&mut self, until: Timestamp) {
+        let out: Vec<DeliveryId> = self.ends.iter().map(|(_, id)| *id).collect();
+        out.into_iter().for_each(|id| self.renew(id, until));
+    }
+
+    /// How many times the store was opened when the last fence was given: for [`crate::sabotage`].
+    pub(super) fn epoch(&self) -> u64 {
+        self.last_fence >> COUNTER_BITS
+    }
+
     /// Ends a lease; gives it back.
     pub(super) fn end(&mut self, id: DeliveryId) -> Option<Lease> {
         let lease = self.leases.get(&id).cloned();

@@ -60,6 +60,7 @@ macro_rules! contract_tests {
                     a_lease_takes_at_most_what_was_asked_for,
                     classes_do_not_mix,
                     what_is_leased_is_not_leased_again_before_the_lease_ends,
+                    who_asks_for_work_that_is_out_does_not_extend_its_lease,
                     after_the_lease_ended_it_is_leased_again_under_a_higher_fence,
                     two_who_lease_at_the_same_time_share_nothing,
                     a_renewed_lease_lasts_longer,

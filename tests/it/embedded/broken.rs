@@ -85,6 +85,12 @@ async fn a_damaged_record_is_reported_and_left_as_it_is_and_all_others_are_read(
         [sound],
         "nobody is stopped by it"
     );
+    let depth = bed
+        .queue()
+        .depth(at(1))
+        .await
+        .expect("the damaged one does not hide how much waits");
+    assert_eq!((depth.messages, depth.oldest), (2, Some(at(0))));
     assert_eq!(bed.delivery(sound).await.address, "second@x.example");
     assert!(bed.has_body(sound.message).await);
     drop(bed);

@@ -2,11 +2,16 @@
 //!
 //! A twin in memory takes the same calls. After the crash the disk must hold what the twin held before the call that was
 //! in flight, or after it, and nothing between. What waits must be in its place, with its open INTENT.
+//!
+//! Three tests run seeds that are always the same, three run fresh ones. Each failure names its seed; `POWER_SEED=` runs
+//! that one, `POWER_CRASHES=` says how many fresh ones there are.
 
 use std::collections::BTreeMap;
 
-use posthaste::domain::{Class, Delivery, DeliveryId, Event, MessageId, Settlement, State, Timestamp, Why};
-use posthaste::queue::{Accepted, Intent, IntentAnswer, Leased, Parking, Queue, QueueError, SettleAnswer};
+use posthaste::domain::{Class, Delivery, DeliveryId, Event, MessageId, Settlement, State, TenantId, Timestamp, Why};
+use posthaste::queue::{
+    Accepted, IdempotencyKey, Intent, IntentAnswer, Leased, Parking, Queue, QueueError, SettleAnswer, StoredResponse,
+};
 use posthaste::store::{EmbeddedSettings, Store};
 use uuid::Uuid;
 
@@ -14,6 +19,8 @@ use super::{OnDisk, settings};
 use crate::contract::bed::deferred;
 use crate::contract::{Backend, InMemory, Mail, at, delivered, in_memory, intent, lane};
 
+/// Crashes with fresh seeds in one test.
+const FRESH: u64 = 600;
 /// Calls before the plug is pulled, at the most.
 const CALLS: usize = 80;
 /// Syncs before the plug is pulled, at the most.
@@ -57,6 +64,8 @@ struct Held {
 #[derive(Debug, PartialEq)]
 struct HeldMessage {
     is_there: bool,
+    /// Whether a repeated call would get its answer; kept with the first of a call.
+    is_answered: bool,
     has_body: bool,
     deliveries: Vec<Delivery>,
     events: Vec<Event>,
@@ -298,6 +307,23 @@ fn parking(leased: &Leased, number: usize) -> Parking {
     }
 }
 
+/// The key of the call that accepted `id` first.
+fn key_of(id: MessageId) -> IdempotencyKey {
+    IdempotencyKey {
+        tenant: TenantId(1),
+        key: id.to_string(),
+    }
+}
+
+fn answer_of(now: Timestamp) -> StoredResponse {
+    StoredResponse {
+        request_hash: [7; 32],
+        status: 202,
+        body: b"{}".to_vec(),
+        expires_at: now.plus(std::time::Duration::from_secs(MUCH_LATER)),
+    }
+}
+
 async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, QueueError> {
     let until = now.plus(crate::contract::bed::LEASE);
     Ok(match call {
@@ -309,6 +335,7 @@ async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, 
                 all.deliveries.extend(one.deliveries);
                 all.events.extend(one.events);
             }
+            all.idempotency = Some((key_of(ids[0]), answer_of(now)));
             Answer::Accepted(queue.accept(all).await?)
         }
         Call::Lease(class, max) => Answer::Leased(queue.lease(*class, *max, now, until).await?),
@@ -336,6 +363,7 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
         let events = store.events(*id, ALL).await.expect("reads");
         let held = HeldMessage {
             is_there: store.message(*id).await.expect("reads").is_some(),
+            is_answered: store.idempotent(&key_of(*id), at(0)).await.expect("reads").is_some(),
             has_body: store.body(*id).await.expect("reads").is_some(),
             deliveries,
             events: events.into_iter().map(|event| Event { sequence: 0, ..event }).collect(),
@@ -346,6 +374,10 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
             "a Message and its deliveries"
         );
         assert_eq!(held.is_there, !held.events.is_empty(), "a Message and its events");
+        assert!(
+            held.is_there || !held.is_answered,
+            "an answer and the Message it tells of"
+        );
         let waits = held.deliveries.iter().any(|delivery| !delivery.state.is_final());
         assert_eq!(held.has_body, waits, "a body and those who need it");
         messages.push(held);
@@ -384,6 +416,35 @@ async fn lose_power(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         lose_power_once(seed).await;
     }
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+async fn lose_power_with_fresh_seeds() {
+    if let Some(seed) = number_from("POWER_SEED") {
+        return lose_power_once(seed).await;
+    }
+    let first = fastrand::u64(..u64::MAX / 2);
+    let crashes = number_from("POWER_CRASHES").unwrap_or(FRESH);
+    println!("{crashes} crashes from POWER_SEED={first}");
+    lose_power(first..first + crashes).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_first_part() {
+    lose_power_with_fresh_seeds().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_second_part() {
+    lose_power_with_fresh_seeds().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_power_loss_fresh_third_part() {
+    lose_power_with_fresh_seeds().await;
 }
 
 #[tokio::test]

@@ -96,20 +96,17 @@ async fn an_error_of_redis_is_full_or_unavailable_and_never_absent() {
         "ERR something else",
     ] {
         front.answer(Some(error));
-        for (name, found) in all_calls(&reader, known, &leased[0]).await {
-            let is_right = match found {
-                QueueError::Full => error.starts_with("OOM"),
-                // The first call finds the connection broken.
-                QueueError::Unavailable(_) => true,
-                QueueError::Damaged(_) => false,
-            };
-            assert!(is_right, "{name}: {error} gives {found:?}");
-        }
+        let code = error.split(' ').next().unwrap();
+        let mut found = all_calls(&reader, known, &leased[0]).await;
+        found.retain(|(_, found)| match found {
+            QueueError::Full => code != "OOM",
+            QueueError::Unavailable(reason) => code == "OOM" || !reason.contains(code),
+            QueueError::Damaged(_) => true,
+        });
+        // One call may be the one that finds the connection broken.
+        let is_fine = matches!(&*found, [] | [(_, QueueError::Unavailable(_))]);
+        assert!(is_fine, "{error} gives {found:?}");
     }
-    front.answer(Some("OOM command not allowed when used memory > 'maxmemory'."));
-    let mut found = all_calls(&reader, known, &leased[0]).await;
-    found.retain(|(_, error)| *error != QueueError::Full);
-    assert!(found.len() <= 1, "{found:?}");
     front.answer(None);
     let settled = async {
         while store.intent(intent(&leased[0], at(1))).await.is_err() {

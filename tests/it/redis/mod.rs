@@ -3,10 +3,13 @@
 mod front;
 
 mod answers;
+mod cluster;
 mod contract;
 mod cuts;
 mod disk;
 mod doors;
 mod engine;
 mod guard;
+mod memory;
 mod server;
+mod sharing;

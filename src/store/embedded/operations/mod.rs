@@ -13,4 +13,4 @@ pub(super) use accept::{EncodedAccept, accept, answer_key};
 pub(super) use handle::{cancel, intent, park, release, renew};
 pub(super) use lease::{depth, lease, lease_expired, lease_parked, next_due, parked_lanes};
 pub(super) use purge::purge;
-pub(super) use settle::{EncodedSettlement, settle};
+pub(super) use settle::{EncodedSettlement, leave, settle, tell};

@@ -22,6 +22,43 @@ impl EncodedSettlement {
         let events = settlement.events.iter().map(encode).collect();
         Self { settlement, events }
     }
+
+    /// Under which lease.
+    pub(in super::super) fn lease(&self) -> LeaseRef {
+        LeaseRef {
+            delivery: self.settlement.delivery,
+            fence: self.settlement.fence,
+        }
+    }
+}
+
+/// The halves of an OUTCOME that must not be parted, each by itself: for [`crate::sabotage`].
+impl EncodedSettlement {
+    /// Its events, which it has no longer.
+    pub(in super::super) fn take_events(&mut self) -> (MessageId, Vec<Vec<u8>>) {
+        (self.settlement.delivery.message, std::mem::take(&mut self.events))
+    }
+}
+
+/// Records events and nothing else.
+pub(in super::super) fn tell(turn: &mut Turn<'_, '_>, events: &[(MessageId, Vec<Vec<u8>>)]) -> Result<(), Fault> {
+    for (message, events) in events {
+        for event in events {
+            turn.record(*message, event)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes deliveries out of the queue and leaves their records as they are.
+pub(in super::super) fn leave(turn: &mut Turn<'_, '_>, leases: &[LeaseRef]) -> Result<(), Fault> {
+    for lease in leases {
+        if let Some(stored) = held(turn, *lease) {
+            turn.close_intent(lease.delivery)?;
+            turn.step_out(&stored)?;
+        }
+    }
+    Ok(())
 }
 
 /// What settling did.
@@ -50,13 +87,7 @@ fn settle_one(
 ) -> Result<SettleAnswer, Fault> {
     let settlement = &one.settlement;
     let id = settlement.delivery;
-    let Some(before) = held(
-        turn,
-        LeaseRef {
-            delivery: id,
-            fence: settlement.fence,
-        },
-    ) else {
+    let Some(before) = held(turn, one.lease()) else {
         return Ok(SettleAnswer::Stale);
     };
     if let Some(reason) = settlement.suppress {
