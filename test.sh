@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs everything: format, clippy, a binary without failpoints, a bench smoke, a test that
-# fails for each deliberate bug, all tests.
+# Sets up what the tests need and runs everything: format, clippy, a binary without failpoints, a bench smoke, kills under
+# load, a test that fails for each deliberate bug, all tests.
 # This is the README's test command, and all that .ci/run does.
 #
-#   ./test.sh            everything, in this order: setup format clippy failpoints smoke sabotage tests
+#   ./test.sh            everything, in this order: setup format clippy failpoints smoke chaos sabotage tests
 #   ./test.sh STEP...    only these steps
 #
 # The first step that fails ends the run and is named. The tests come last, so that the last lines are their own summary.
@@ -89,6 +89,15 @@ smoke() {
     cargo run --quiet --package bench -- w1 --smoke
 }
 
+# Everything is killed, frozen and filled while mail flows, and every copy counted. Each run draws its own plan; its first
+# line says the seed, with which `bench chaos --seed` plays the same plan again.
+chaos() {
+    local store
+    for store in embedded; do
+        cargo run --quiet --package bench -- chaos --store "$store" --kills 30 --json
+    done
+}
+
 # Each deliberate bug is caught by the test that tests/sabotage.tsv names.
 sabotage() {
     tests/sabotage.sh
@@ -114,11 +123,11 @@ ended() {
 trap ended EXIT
 
 if (($# == 0)); then
-    set -- setup format clippy failpoints smoke sabotage tests
+    set -- setup format clippy failpoints smoke chaos sabotage tests
 fi
 for step in "$@"; do
     case $step in
-        setup | format | clippy | failpoints | smoke | sabotage | tests) ;;
+        setup | format | clippy | failpoints | smoke | chaos | sabotage | tests) ;;
         *)
             echo "test.sh: there is no step \"$step\"; read the head of this file" >&2
             trap - EXIT
