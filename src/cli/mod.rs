@@ -12,4 +12,4 @@ mod output;
 mod serve;
 mod why;
 
-pub use args::{Cli, Command, run};
+pub use args::{Cli, Command, ServeArgs, run};

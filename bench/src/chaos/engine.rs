@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Args;
-use posthaste::cli::{Cli, Command};
+use posthaste::cli::{Cli, Command, ServeArgs};
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 
 use super::plan::{StoreKind, failpoints};
@@ -33,7 +33,7 @@ pub(crate) fn serve(arguments: EngineArguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     posthaste::cli::run(Cli {
-        command: Some(Command::Serve),
+        command: Some(Command::Serve(ServeArgs::default())),
         config: Some(arguments.config),
     })
 }

@@ -65,6 +65,9 @@ impl Queue for Redis {
         let about = |arguments: &mut Arguments| {
             arguments.text(class.index());
         };
+        if sabotage::is(Bug::LeaseExtendedByWaiter) {
+            self.extend_all_leases(until).await?;
+        }
         self.lease_anywhere(LEASE, Wish { max, now, until }, about).await
     }
 
@@ -191,7 +194,10 @@ impl Queue for Redis {
         }
     }
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
+    async fn settle(&self, mut settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
+        if sabotage::is(Bug::NoFenceOnSettle) {
+            settlements = self.with_fences_that_hold(settlements).await?;
+        }
         let leases: Vec<LeaseRef> = settlements.iter().map(lease_of).collect();
         let held = self.held(&leases).await?;
         let waits = settlements.iter().any(|one| matches!(one.next, Next::Wait { .. }));
@@ -316,7 +322,11 @@ impl Redis {
         for (place, settlement) in some {
             let lease = lease_of(settlement);
             if let Some(held) = held.get(&lease) {
-                let entry = add_settlement(&mut arguments, settlement, lease, held, &settlement.events);
+                let events = match sabotage::is(Bug::EventOutsideCommit) {
+                    true => &[],
+                    false => settlement.events.as_slice(),
+                };
+                let entry = add_settlement(&mut arguments, settlement, lease, held, events);
                 asked.push((*place, settlement, entry));
             }
         }
@@ -332,6 +342,12 @@ impl Redis {
             }
             if counts {
                 settled.push(place);
+                if sabotage::is(Bug::EventOutsideCommit) {
+                    for kind in &settlement.events {
+                        let event = encode_event(settlement.delivery.recipient, settlement.at, kind);
+                        self.tell_apart(settlement.delivery.message, &event).await?;
+                    }
+                }
                 if let Some(entry) = entry {
                     self.suppress_beyond(Some(partition), &entry).await?;
                 }
