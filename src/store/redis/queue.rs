@@ -26,6 +26,7 @@ use crate::queue::{
     Accept, Accepted, Depth, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, Parking, Queue, QueueError,
     Release, SettleAnswer,
 };
+use crate::sabotage::{self, Bug};
 
 /// How often a cancellation begins anew because the Delivery changed under it.
 const CANCEL_TRIES: usize = 10;
