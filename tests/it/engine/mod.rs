@@ -1,8 +1,8 @@
 //! The whole engine: started through the composition root or as a process, driven by HTTP, judged by what simulated
 //! providers hold.
 
-mod bed;
-mod process;
+pub(crate) mod bed;
+pub(crate) mod process;
 
 mod commands;
 mod drain;

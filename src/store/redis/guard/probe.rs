@@ -81,6 +81,7 @@ impl Probe {
             Self::Single(connection, _) => connection.req_packed_command(&get).await,
             Self::Cluster(connection) => connection.req_packed_command(&get).await,
         };
+        let answer = answer.and_then(Value::extract_error);
         match answer.map_err(|error| unavailable(&error))? {
             Value::Nil => Ok(None),
             Value::BulkString(bytes) => Ok(Some(bytes)),
@@ -110,7 +111,8 @@ impl Probe {
 
 /// An answer; none when the command is forbidden or unknown.
 fn allowed(answer: Result<Value, RedisError>) -> Result<Option<Value>, GuardError> {
-    match answer {
+    // The client gives the server's errors as values.
+    match answer.and_then(Value::extract_error) {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => {
             let detail = error.detail().unwrap_or_default();
