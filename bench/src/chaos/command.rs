@@ -70,10 +70,13 @@ pub(crate) async fn run(arguments: &ChaosArguments) -> Result<()> {
         let names: Vec<&str> = Bug::ALL.iter().map(|(_, name)| *name).collect();
         bail!("there is no bug {name}; there are: {}", names.join(", "));
     }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let directory = Directory::make(arguments.directory.as_deref())?;
+    // What was started and mounted goes with the run, however it ends.
     let report = tokio::select! {
         report = whole(arguments, directory.path()) => report,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     if arguments.keep {
         output::note(&format!("everything is left in {}", directory.path().display()));
