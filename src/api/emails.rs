@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, time};
 use super::caller::Caller;
-use super::idempotency::{self, Turn};
+use super::idempotency::{self, Ticket, Turn};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{body, prepare, query, reader};
@@ -45,7 +45,8 @@ pub(crate) async fn send(
     };
     let (value, _hold) = body.into_json(&state)?;
     let submission = reader::read_email(value, &state.settings.limits, now).map_err(ApiError::Invalid)?;
-    let prepared = prepare::prepare(&state, caller.tenant, vec![submission], now).await?;
+    let partition = ticket.as_ref().map(Ticket::partition_byte);
+    let prepared = prepare::prepare(&state, caller.tenant, vec![submission], partition, now).await?;
     let admitted: Result<Vec<Admitted>, _> = prepared.into_iter().collect();
     let admitted = admitted.map_err(ApiError::Invalid)?;
     let Some(first) = admitted.first() else {

@@ -76,6 +76,11 @@ pub(crate) async fn turn(
 }
 
 impl Ticket {
+    /// The byte that the ids of the call's messages must have, so that they are stored in one step with the key.
+    pub(crate) fn partition_byte(&self) -> u8 {
+        self.key.partition_byte()
+    }
+
     /// What is stored with the mail.
     pub(crate) fn record(&self, status: StatusCode, body: &[u8], now: Timestamp) -> (IdempotencyKey, StoredResponse) {
         let response = StoredResponse {

@@ -27,3 +27,6 @@ mod metrics;
 mod peers;
 mod source;
 mod tidy;
+
+mod model_check;
+mod simulation;

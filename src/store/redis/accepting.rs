@@ -50,7 +50,9 @@ impl Redis {
         arguments.text(accept.deliveries.len());
         for delivery in &accept.deliveries {
             arguments.bytes(delivery_key(delivery.id));
-            arguments.bytes(encode_value(delivery, None)).text(score(delivery.due_at));
+            arguments
+                .bytes(encode_value(delivery, None))
+                .text(score(delivery.due_at));
         }
         for event in &accept.events {
             arguments.bytes(message_key(event.message()));

@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn the_library_and_its_functions_carry_the_hash_of_its_text() {
         let first = library().lines().next();
-        assert_eq!(first, Some(format!("#!lua name=posthaste_{}", LIBRARY.version).as_str()));
+        assert_eq!(
+            first,
+            Some(format!("#!lua name=posthaste_{}", LIBRARY.version).as_str())
+        );
         assert!(!library().contains(PLACE));
         assert_eq!(ACCEPT.full_name(), format!("posthaste_accept_{}", LIBRARY.version));
     }

@@ -42,7 +42,9 @@ impl Redis {
             let wanted = (wish.max - taken).min(LEASES_PER_CALL);
             let mut arguments = Arguments::new();
             arguments.text(wanted).text(score(wish.now)).text(score(wish.until));
-            arguments.text(&self.shared.node).text(format!("{:x}", fastrand::u64(..)));
+            arguments
+                .text(&self.shared.node)
+                .text(format!("{:x}", fastrand::u64(..)));
             about(&mut arguments);
             let answer = self.call(function, partition, &arguments).await;
             let parts = match answer {

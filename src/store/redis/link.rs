@@ -148,7 +148,7 @@ impl Link {
             Self::Single(single) => single.send(&command).await,
             Self::Cluster(cluster) => {
                 let answer = cluster.clone().req_packed_command(&command).await;
-                answer.map_err(Broken::Answer)
+                answer.and_then(Value::extract_error).map_err(Broken::Answer)
             }
         }
     }
@@ -160,12 +160,10 @@ impl Link {
         let loaded = match self {
             Self::Single(single) => single.send(&command).await,
             Self::Cluster(cluster) => {
-                let everywhere = RoutingInfo::MultiNode((
-                    MultipleNodeRoutingInfo::AllMasters,
-                    Some(ResponsePolicy::AllSucceeded),
-                ));
+                let everywhere =
+                    RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::AllSucceeded)));
                 let loaded = cluster.clone().route_command(command, everywhere).await;
-                loaded.map_err(Broken::Answer)
+                loaded.and_then(Value::extract_error).map_err(Broken::Answer)
             }
         };
         match loaded {
@@ -198,7 +196,9 @@ pub(super) fn certificates(settings: &RedisSettings) -> Result<Option<Vec<u8>>, 
 pub(super) fn meaning(broken: Broken) -> QueueError {
     match broken {
         Broken::Down(reason) => QueueError::Unavailable(format!("no connection to Redis: {reason}")),
-        Broken::Connection(error) => QueueError::Unavailable(format!("the connection to Redis broke: {}", text(&error))),
+        Broken::Connection(error) => {
+            QueueError::Unavailable(format!("the connection to Redis broke: {}", text(&error)))
+        }
         Broken::Answer(error) => match error.code() {
             Some("OOM") => QueueError::Full,
             Some("POSTHASTE-EPOCH") => QueueError::Unavailable(

@@ -21,12 +21,10 @@ use super::settling::{
     suppression_field,
 };
 use super::values::{decode_lane, decode_value, encode_lane, encode_value, parked_scores, score, time_of_score};
-use crate::domain::{
-    Class, Delivery, DeliveryId, EventKind, Lane, Next, Settlement, State, Suppression, Timestamp,
-};
+use crate::domain::{Class, Delivery, DeliveryId, EventKind, Lane, Next, Settlement, State, Suppression, Timestamp};
 use crate::queue::{
-    Accept, Accepted, Depth, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, Parking, Queue, QueueError, Release,
-    SettleAnswer,
+    Accept, Accepted, Depth, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, Parking, Queue, QueueError,
+    Release, SettleAnswer,
 };
 
 /// How often a cancellation begins anew because the Delivery changed under it.
@@ -105,7 +103,8 @@ impl Queue for Redis {
     }
 
     async fn lease_expired(&self, max: usize, now: Timestamp, until: Timestamp) -> Result<Vec<Leased>, QueueError> {
-        self.lease_anywhere(LEASE_EXPIRED, Wish { max, now, until }, |_| {}).await
+        self.lease_anywhere(LEASE_EXPIRED, Wish { max, now, until }, |_| {})
+            .await
     }
 
     async fn park(&self, parkings: Vec<Parking>) -> Result<(), QueueError> {
@@ -241,7 +240,9 @@ impl Queue for Redis {
                 _ => return Err(strange()),
             }
         }
-        Err(QueueError::Unavailable("the delivery changes faster than it can be cancelled".to_owned()))
+        Err(QueueError::Unavailable(
+            "the delivery changes faster than it can be cancelled".to_owned(),
+        ))
     }
 
     async fn next_due(&self, class: Class) -> Result<Option<Timestamp>, QueueError> {

@@ -95,7 +95,9 @@ impl RedisSettings {
             return Err(wrong("no url".to_owned()));
         }
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
-            return Err(wrong("the prefix must not be empty and must not have braces".to_owned()));
+            return Err(wrong(
+                "the prefix must not be empty and must not have braces".to_owned(),
+            ));
         }
         if !(1..=PARTITIONS_MAX).contains(&self.partitions_of_a_new_store()) {
             return Err(wrong(format!("partitions must be 1 to {PARTITIONS_MAX}")));
@@ -191,7 +193,10 @@ mod tests {
         check(&RedisSettings::at("redis://h"), Ok(("h:6379", None, 0)));
         check(&RedisSettings::at("redis://:pw@h:1/3"), Ok(("h:1", Some("pw"), 3)));
         check(&RedisSettings::at("rediss://h:2"), Ok(("h:2", None, 0)));
-        check(&RedisSettings::at("redis+unix:///run/r.sock"), Ok(("/run/r.sock", None, 0)));
+        check(
+            &RedisSettings::at("redis+unix:///run/r.sock"),
+            Ok(("/run/r.sock", None, 0)),
+        );
         check(&RedisSettings::at("valkey://h"), Ok(("h:6379", None, 0)));
         let mut beside = RedisSettings::at("redis://:pw@h/3");
         beside.password = Some("other".to_owned());

@@ -45,7 +45,9 @@ pub(super) fn add_release(arguments: &mut Arguments, release: &Release, held: &D
     delivery.why = Some(release.why);
     delivery.due_at = release.due_at;
     add_lease(arguments, release.lease);
-    arguments.bytes(encode_value(&delivery, None)).text(score(delivery.due_at));
+    arguments
+        .bytes(encode_value(&delivery, None))
+        .text(score(delivery.due_at));
 }
 
 /// Adds a Settlement of `held`, with the events that `events` gives; gives the entry of the suppression list that it makes.
@@ -63,7 +65,9 @@ pub(super) fn add_settlement(
     let mut delivery = held.clone();
     apply(&mut delivery, settlement);
     add_lease(arguments, lease);
-    arguments.bytes(encode_value(&delivery, None)).text(score(delivery.due_at));
+    arguments
+        .bytes(encode_value(&delivery, None))
+        .text(score(delivery.due_at));
     match &entry {
         Some(entry) => add_suppression(arguments, entry),
         None => {
@@ -85,7 +89,9 @@ pub(super) fn add_suppression(arguments: &mut Arguments, entry: &Suppression) {
     };
     arguments.text(suppression_field(entry.tenant, &entry.address));
     arguments.text(stream_code(entry.stream));
-    arguments.bytes(encode_suppression(entry)).bytes(encode_suppression(&wide));
+    arguments
+        .bytes(encode_suppression(entry))
+        .bytes(encode_suppression(&wide));
 }
 
 /// The entry with its address as it is looked up.

@@ -72,7 +72,8 @@ impl Single {
     /// Sends one command and waits for its answer.
     pub(super) async fn send(self: &Arc<Self>, command: &Cmd) -> Result<Value, Broken> {
         let (number, mut connection) = self.connection().await?;
-        match connection.0.req_packed_command(command).await {
+        let answer = connection.0.req_packed_command(command).await;
+        match answer.and_then(Value::extract_error) {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 let is_lost = error.is_unrecoverable_error() || error.is_io_error();
@@ -169,7 +170,11 @@ mod tests {
     fn pauses_grow_to_the_longest_and_differ_by_chance() {
         let (min, max) = (Duration::from_millis(50), Duration::from_secs(5));
         let check = |failures, chance, expect| {
-            assert_eq!(pause(min, max, failures, chance), Duration::from_millis(expect), "{failures}");
+            assert_eq!(
+                pause(min, max, failures, chance),
+                Duration::from_millis(expect),
+                "{failures}"
+            );
         };
         check(1, 0.0, 50);
         check(1, 1.0, 50);

@@ -39,7 +39,9 @@ impl Store for Redis {
         if let Some(message) = self.shared.cache.message(id) {
             return Ok(Some(message));
         }
-        let parts = self.get(self.shared.names.partition_of(id), hash_of(id), &["m"]).await?;
+        let parts = self
+            .get(self.shared.names.partition_of(id), hash_of(id), &["m"])
+            .await?;
         match parts.into_iter().next().flatten() {
             Some(bytes) => Ok(Some(Arc::new(decode_message(id, &bytes).map_err(damaged)?))),
             None => Ok(None),
@@ -55,7 +57,9 @@ impl Store for Redis {
         if let Some(body) = self.shared.cache.body(id) {
             return Ok(Some(body));
         }
-        let parts = self.get(self.shared.names.partition_of(id), hash_of(id), &["m", "b"]).await?;
+        let parts = self
+            .get(self.shared.names.partition_of(id), hash_of(id), &["m", "b"])
+            .await?;
         let [Some(message), Some(body)] = parts.as_slice() else {
             return Ok(None);
         };
@@ -69,7 +73,9 @@ impl Store for Redis {
     async fn deliveries(&self, id: MessageId) -> Result<Vec<Delivery>, StoreError> {
         let mut arguments = Arguments::new();
         arguments.bytes(message_key(id));
-        let parts = self.call(DELIVERIES, self.shared.names.partition_of(id), &arguments).await?;
+        let parts = self
+            .call(DELIVERIES, self.shared.names.partition_of(id), &arguments)
+            .await?;
         let mut deliveries = Vec::with_capacity(parts.len());
         for (recipient, value) in (0..=u16::MAX).zip(parts) {
             if let Some(value) = value {
@@ -124,7 +130,8 @@ impl Store for Redis {
 
     async fn put_tenant(&self, tenant: Tenant) -> Result<(), StoreError> {
         let id = tenant.id.to_string();
-        self.put_common(&[(TENANTS, id.as_bytes(), &encode_tenant(&tenant))]).await
+        self.put_common(&[(TENANTS, id.as_bytes(), &encode_tenant(&tenant))])
+            .await
     }
 
     async fn key(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, StoreError> {
@@ -144,13 +151,18 @@ impl Store for Redis {
 
     async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
         let bytes = encode_key(&key);
-        let rows = [(KEYS, &key.hash[..], &bytes[..]), (&keys_of(key.tenant), &key.hash, &bytes)];
+        let rows = [
+            (KEYS, &key.hash[..], &bytes[..]),
+            (&keys_of(key.tenant), &key.hash, &bytes),
+        ];
         self.put_common(&rows).await
     }
 
     async fn domain(&self, tenant: TenantId, name: &str) -> Result<Option<SendingDomain>, StoreError> {
         match self.get_common(domains_of(tenant), name).await? {
-            Some(bytes) => Ok(Some(self.unsealed(decode_domain(tenant, name, &bytes).map_err(damaged)?)?)),
+            Some(bytes) => Ok(Some(
+                self.unsealed(decode_domain(tenant, name, &bytes).map_err(damaged)?)?,
+            )),
             None => Ok(None),
         }
     }
@@ -216,10 +228,14 @@ impl Store for Redis {
     async fn put_template(&self, mut draft: Template) -> Result<Arc<Template>, StoreError> {
         let mut arguments = Arguments::new();
         arguments.text(aliases_of(draft.tenant)).text(&draft.alias);
-        arguments.bytes(draft.id.0.as_bytes().to_vec()).bytes(encode_template(&draft));
+        arguments
+            .bytes(draft.id.0.as_bytes().to_vec())
+            .bytes(encode_template(&draft));
         let answer = self.call_common(PUT_TEMPLATE, &arguments).await?;
         let [Some(id), version] = answer.as_slice() else {
-            return Err(StoreError::Unavailable("Redis answered in an unexpected way".to_owned()));
+            return Err(StoreError::Unavailable(
+                "Redis answered in an unexpected way".to_owned(),
+            ));
         };
         (draft.id, draft.version) = decode_alias(&[id.as_slice(), version.as_deref().unwrap_or_default()].concat())?;
         Ok(Arc::new(draft))

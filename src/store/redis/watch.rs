@@ -121,7 +121,8 @@ impl Watcher {
             pipe.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
         let newest: Vec<Vec<(String, Value)>> = pipe.query_async(connection).await?;
-        let id = |entries: Vec<(String, Value)>| entries.into_iter().next().map_or_else(|| "0".to_owned(), |(id, _)| id);
+        let id =
+            |entries: Vec<(String, Value)>| entries.into_iter().next().map_or_else(|| "0".to_owned(), |(id, _)| id);
         Ok(newest.into_iter().map(id).collect())
     }
 
@@ -154,7 +155,11 @@ mod tests {
 
     #[test]
     fn each_class_of_a_partition_has_its_stream() {
-        let expect = ["{ph:3}work:critical", "{ph:3}work:transactional", "{ph:3}work:broadcast"];
+        let expect = [
+            "{ph:3}work:critical",
+            "{ph:3}work:transactional",
+            "{ph:3}work:broadcast",
+        ];
         assert_eq!(streams("{ph:3}epoch"), expect);
     }
 }

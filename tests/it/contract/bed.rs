@@ -38,6 +38,14 @@ pub(crate) trait Backend: Send + Sync {
     fn strict_line(&self) -> bool {
         true
     }
+    /// Whether those under a lane, too, come strictly in their order. Where a store has partitions each has an order of its own.
+    fn strict_lanes(&self) -> bool {
+        true
+    }
+    /// The id that a Message must get so that it can be accepted with this key.
+    fn place(&self, id: MessageId, _key: Option<&IdempotencyKey>) -> MessageId {
+        id
+    }
     /// Panics when the backend finds itself inconsistent, if it can tell.
     fn check(&self) {}
 }

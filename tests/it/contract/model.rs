@@ -122,11 +122,13 @@ impl Pair {
                 self.leased(theirs, ours, max);
             }
             Step::LeaseParked { lane, max } => {
+                let max = if self.theirs.strict_lanes() { max } else { EVERYBODY };
                 let lane = lane_by(lane);
                 let (theirs, ours) = both!(self, queue.lease_parked(&lane, max, now, until));
                 self.leased(theirs, ours, max);
             }
             Step::LeaseExpired { max } => {
+                let max = if self.theirs.strict_lanes() { max } else { EVERYBODY };
                 let (theirs, ours) = both!(self, queue.lease_expired(max, now, until));
                 assert!(theirs.iter().all(|leased| leased.delivery.expires_at <= now));
                 self.leased(theirs, ours, max);
@@ -246,7 +248,12 @@ impl Pair {
         else {
             return;
         };
-        let id = MessageId(uuid::Uuid::from_u128(self.messages.len() as u128 + 1));
+        // Half a second keeps expiry off the whole seconds on which histories live.
+        let expires_at = self.now.plus(Duration::from_millis(life * 1000 + 500));
+        let key = key.map(|(key, hash)| idempotency(&format!("key{key}"), hash, expires_at));
+        let number = self.messages.len() as u128 + 1;
+        let id = MessageId(uuid::Uuid::from_u128((number << 8) | (number % 256)));
+        let id = self.theirs.place(id, key.as_ref().map(|(key, _)| key));
         let addresses = (0..recipients).map(|n| address_by(self.messages.len() + n)).collect();
         let mail = Mail {
             addresses,
@@ -260,9 +267,7 @@ impl Pair {
             .state(if suppressed { State::Suppressed } else { State::Queued });
         let accept = || {
             let mut accept = mail.accept(id);
-            // Half a second keeps expiry off the whole seconds on which histories live.
-            let expires_at = self.now.plus(Duration::from_millis(life * 1000 + 500));
-            accept.idempotency = key.map(|(key, hash)| idempotency(&format!("key{key}"), hash, expires_at));
+            accept.idempotency = key.clone();
             accept
         };
         let theirs = self.theirs.queue().accept(accept()).await.expect("accepts");

@@ -1,40 +1,52 @@
-//! The contract on Redis: with each write synced, and with a sync each second.
+//! The contract on Redis: with each write synced, with a sync each second, and in several partitions.
 //!
 //! A crash is that of an engine: Redis and what it holds, leases among it, live on.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use posthaste::queue::Queue;
+use posthaste::domain::MessageId;
+use posthaste::queue::{IdempotencyKey, Queue};
 use posthaste::store::{Redis, RedisSettings, Seal, Store};
 use test_rig::{RedisOptions, RedisServer};
 
-use crate::contract::{Backend, contract_tests};
+use crate::contract::{Backend, contract_tests, model};
 
-/// A store in a server of its own.
+/// A store in Redis.
 pub(crate) struct InRedis {
-    pub(crate) server: RedisServer,
-    pub(crate) settings: RedisSettings,
-    pub(crate) store: Option<Redis>,
+    /// The server, which ends with it.
+    _server: Option<RedisServer>,
+    settings: RedisSettings,
+    store: Option<Redis>,
 }
 
 impl InRedis {
-    /// A new store in a new server with these options.
-    pub(crate) async fn start(options: &RedisOptions) -> Self {
-        let server = RedisServer::start(options).expect("the server starts");
-        let mut settings = RedisSettings::at(server.url());
-        settings.node = "one".to_owned();
+    /// The store that these settings name, in a server that others look after.
+    pub(crate) async fn at(settings: RedisSettings) -> Self {
         let store = open(&settings).await;
         Self {
-            server,
+            _server: None,
             settings,
             store: Some(store),
         }
     }
 
-    /// The store.
-    pub(crate) fn store(&self) -> &Redis {
+    async fn alone(options: RedisOptions, partitions: u16) -> Self {
+        let server = RedisServer::start(&options).expect("the server starts");
+        let mut settings = RedisSettings::at(server.url());
+        settings.partitions = Some(partitions);
+        Self {
+            _server: Some(server),
+            ..Self::at(settings).await
+        }
+    }
+
+    fn store(&self) -> &Redis {
         self.store.as_ref().expect("is open")
+    }
+
+    fn has_parts(&self) -> bool {
+        self.settings.partitions != Some(1)
     }
 }
 
@@ -66,15 +78,32 @@ impl Backend for InRedis {
     fn strict_line(&self) -> bool {
         false
     }
+
+    fn strict_lanes(&self) -> bool {
+        !self.has_parts()
+    }
+
+    fn place(&self, id: MessageId, key: Option<&IdempotencyKey>) -> MessageId {
+        key.map_or(id, |key| id.in_partition(key.partition_byte()))
+    }
 }
 
 async fn everysec() -> InRedis {
-    InRedis::start(&RedisOptions::new()).await
+    InRedis::alone(RedisOptions::new(), 1).await
 }
 
 async fn always() -> InRedis {
-    InRedis::start(&RedisOptions::new().set("appendfsync", "always")).await
+    InRedis::alone(RedisOptions::new().set("appendfsync", "always"), 1).await
+}
+
+async fn four_partitions() -> InRedis {
+    InRedis::alone(RedisOptions::new(), 4).await
 }
 
 contract_tests!(everysec_tests, crate::redis::contract::everysec, histories: 24);
 contract_tests!(always_tests, crate::redis::contract::always, histories: 8);
+
+#[test]
+fn random_histories_in_four_partitions_agree_with_the_reference() {
+    model::compare(four_partitions, 24);
+}
