@@ -93,7 +93,7 @@ smoke() {
 # line says the seed, with which `bench chaos --seed` plays the same plan again.
 chaos() {
     local store
-    for store in embedded; do
+    for store in embedded redis; do
         cargo run --quiet --package bench -- chaos --store "$store" --kills 30 --json
     done
 }

@@ -27,6 +27,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(8);
 const KNOCK: Duration = Duration::from_millis(20);
 /// How long calls under a key are repeated once no new ones are made.
 const LAST_CALLS: Duration = Duration::from_secs(60);
+/// After about so many calls a caller comes to another door: an engine that is back gets its share again.
+const CALLS_PER_LINE: u32 = 20;
 /// Surprises that are kept.
 const SURPRISES_MAX: usize = 10;
 
@@ -273,6 +275,9 @@ async fn call_on(traffic: Arc<Traffic>, mut random: Rng) {
         let (number, call) = traffic.draw(&mut random);
         let outcome = traffic.make(&mut line, &call).await;
         traffic.account().close(number, outcome);
+        if random.u32(..CALLS_PER_LINE) == 0 {
+            line = None;
+        }
     }
 }
 

@@ -31,6 +31,9 @@ const BRAKE_EVERY: Duration = Duration::from_millis(500);
 /// How long the queue may take to run empty when everything is healed.
 const SETTLE_MAX: Duration = Duration::from_secs(180);
 
+/// Name of the file in a data directory that holds the key for secrets at rest.
+const SECRET_KEY_FILE: &str = "secret.key";
+
 /// Arguments of `chaos`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChaosArguments {
@@ -67,10 +70,13 @@ pub(crate) async fn run(arguments: &ChaosArguments) -> Result<()> {
         let names: Vec<&str> = Bug::ALL.iter().map(|(_, name)| *name).collect();
         bail!("there is no bug {name}; there are: {}", names.join(", "));
     }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let directory = Directory::make(arguments.directory.as_deref())?;
+    // What was started and mounted goes with the run, however it ends.
     let report = tokio::select! {
         report = whole(arguments, directory.path()) => report,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     if arguments.keep {
         output::note(&format!("everything is left in {}", directory.path().display()));
@@ -175,14 +181,18 @@ async fn stage(arguments: &ChaosArguments, folder: &Path, receivers: &Receivers)
         StoreKind::Embedded => (1, None),
         StoreKind::Redis => (2, Some(Redis::start().await?)),
     };
-    let store = redis.as_ref().map(|redis| format!("store: {}\n", redis.url()));
+    let store = redis.as_ref().map(|redis| shared_store(redis.url()));
     let config = config(receivers, store.as_deref().unwrap_or(""));
     let mut nodes: Vec<Node> = (0..engines)
         .map(|number| Node::new(number, folder, config.clone(), arguments.sabotage.clone()))
         .collect();
     let mut doors = Vec::new();
     let mut key = None;
-    for node in &mut nodes {
+    for number in 0..nodes.len() {
+        if number > 0 {
+            share_secret(&nodes[0].data, &nodes[number].data)?;
+        }
+        let node = &mut nodes[number];
         let started = node.start(key.is_none()).await?;
         key = key.or(started.key);
         let metrics = node.metrics().context("it has just started")?;
@@ -203,6 +213,19 @@ async fn stage(arguments: &ChaosArguments, folder: &Path, receivers: &Receivers)
         traffic,
         record: Record::default(),
     })
+}
+
+/// Engines on one store seal what they keep there with the same key.
+fn share_secret(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::copy(from.join(SECRET_KEY_FILE), to.join(SECRET_KEY_FILE)).context(SECRET_KEY_FILE)?;
+    Ok(())
+}
+
+/// One Redis and two Sources for all engines: one that dies leaves both to the other.
+fn shared_store(url: &str) -> String {
+    let sources = [1, 2].map(|number| format!("{{id: s{number}, ip: 127.0.0.{number}, ehlo: mta{number}.chaos.test}}"));
+    format!("store: {{url: \"{url}\"}}\nsources: [{}]\n", sources.join(", "))
 }
 
 /// Short leases, retries and holds, so that everything settles while one looks.

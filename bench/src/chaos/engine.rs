@@ -4,12 +4,13 @@
 //! process as `kill -9` does. Dies with its parent.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use clap::Args;
+use clap::{Args, Parser};
 use posthaste::cli::Cli;
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 
@@ -32,10 +33,8 @@ pub(crate) fn serve(arguments: EngineArguments) -> ExitCode {
         output::note(&format!("failpoints cannot be set: {error}"));
         return ExitCode::FAILURE;
     }
-    posthaste::cli::run(Cli {
-        command: None,
-        config: Some(arguments.config),
-    })
+    let words = [OsStr::new("posthaste"), OsStr::new("serve"), OsStr::new("--config")];
+    posthaste::cli::run(Cli::parse_from(words.into_iter().chain([arguments.config.as_os_str()])))
 }
 
 /// Every failpoint counts down once it is told a number, and kills at zero.

@@ -1,5 +1,6 @@
 //! Three receivers in this process, which survives everything: one keeps a message whose client went away after the dot,
-//! one drops it, one tosses a coin.
+//! one drops it, one tosses a coin. Two of them also go away themselves after a dot, now and then: with the message, and
+//! without it.
 //!
 //! Takes a folder; gives addresses, and afterwards all copies from the synced files. A copy is in its file before the 250.
 
@@ -7,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use provider_sim::{Behaviour, JournalLine, Keep, Ledger, OnLost, Receiver, Share};
+use provider_sim::{Act, Behaviour, JournalLine, Keep, Ledger, OnLost, Receiver, Script, Share, Stage};
 
 use super::mail::DOMAINS;
 
@@ -17,6 +18,9 @@ const DOT_WAIT_MS: u64 = 60;
 const CONNECTIONS: u32 = 12;
 /// Of all messages so many are refused for their content.
 const REJECTED: f64 = 0.01;
+
+/// The message of a connection whose answer never comes.
+const UNANSWERED_MESSAGE: u64 = 20;
 
 /// The receivers of a run.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ impl Receivers {
                     reject_share: REJECTED,
                     ..Behaviour::default()
                 })
+                .script(script(on_lost))
                 .ledger(ledger)
                 .without_transcripts()
                 .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -84,5 +89,15 @@ impl Receivers {
             copies.extend(Ledger::read_journal(path).with_context(|| path.display().to_string())?);
         }
         Ok(copies)
+    }
+}
+
+/// What a receiver does wrong itself.
+fn script(on_lost: OnLost) -> Script {
+    let unanswered = Script::new().on_message(UNANSWERED_MESSAGE);
+    match on_lost {
+        OnLost::Keep => Script::new(),
+        OnLost::Drop => unanswered.at(Stage::Dot, Act::Close),
+        OnLost::Coin => unanswered.at(Stage::Dot, [Act::Keep, Act::Reset]),
     }
 }

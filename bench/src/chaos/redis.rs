@@ -3,9 +3,18 @@
 //! Takes nothing; gives an address and the faults. The server is a process of its own with its own folder. Its calls
 //! block, so they are made beside the runtime: receivers and callers go on meanwhile.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 use test_rig::{RedisOptions, RedisServer};
 
+use crate::output;
+
+/// What unpacks the server below `target/tools`, from the workspace's root.
+const SETUP: &str = "tests/tools/setup.sh";
+/// There once it is unpacked.
+const UNPACKED: &str = "target/tools/redis/unpacked.txt";
 /// Memory that it may use, in bytes, when it is not to be full.
 const UNLIMITED: &str = "0";
 
@@ -20,6 +29,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one that syncs with every answer, so that a 202 means what it means with the embedded store.
     pub(crate) async fn start() -> Result<Self> {
+        fetch()?;
         let options = RedisOptions::new().set("appendfsync", "always");
         let server = tokio::task::spawn_blocking(move || RedisServer::start(&options)).await??;
         Ok(Self {
@@ -76,4 +86,18 @@ impl Redis {
         self.server = Some(server);
         Ok(done?)
     }
+}
+
+/// Fetches the server where it is missing, so that a clean clone needs no other command.
+fn fetch() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the workspace has a root")?;
+    if root.join(UNPACKED).exists() {
+        return Ok(());
+    }
+    output::note("fetching redis-server");
+    let status = Command::new(root.join(SETUP)).arg("redis").status().context(SETUP)?;
+    ensure!(status.success(), "{SETUP} failed");
+    Ok(())
 }
