@@ -125,6 +125,8 @@ pub(super) struct Store {
     pub(super) cache_mib: Positive,
     pub(super) message_cache_mib: Positive,
     pub(super) batch: Positive,
+    pub(super) reserve_mib: u32,
+    pub(super) check_at_start: bool,
     pub(super) retention: Time,
 }
 
@@ -134,6 +136,8 @@ impl Default for Store {
             cache_mib: Positive(128),
             message_cache_mib: Positive(64),
             batch: Positive(1000),
+            reserve_mib: 64,
+            check_at_start: true,
             retention: seconds(720 * 3600),
         }
     }

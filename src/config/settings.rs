@@ -158,6 +158,8 @@ impl Settings {
                 cache_bytes: mib(raw.store.cache_mib),
                 message_cache_bytes: mib(raw.store.message_cache_mib),
                 batch_ops_max: count(raw.store.batch),
+                reserve_bytes: u64::from(raw.store.reserve_mib) << 20,
+                check_at_start: raw.store.check_at_start,
                 ..EmbeddedSettings::in_directory(&raw.data)
             },
             resolver: resolver(&raw.dns.servers, raw.dns.query_timeout),

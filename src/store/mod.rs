@@ -10,7 +10,9 @@ mod memory;
 mod records;
 mod seal;
 
-pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, WriterStats};
+pub use embedded::{
+    COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, ReserveSpace, WriterStats,
+};
 pub use memory::Memory;
 pub use seal::{Seal, SealError};
 

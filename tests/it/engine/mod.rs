@@ -12,5 +12,7 @@ mod lanes;
 mod names;
 #[cfg(feature = "failpoints")]
 mod panics;
+#[cfg(target_os = "linux")]
+mod pressure;
 mod store_faults;
 mod waits;
