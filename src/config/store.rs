@@ -29,6 +29,8 @@ const EMBEDDED: &str = "embedded";
 /// Pages of the embedded database in memory, in MiB, and operations in one of its commits.
 const CACHE_MIB: Positive = Positive(128);
 const BATCH: Positive = Positive(1000);
+/// Kept free on the disk, in MiB.
+const RESERVE_MIB: u32 = 64;
 
 /// Where work and records are kept.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ impl RawStore {
         if keys.url == Place::Embedded {
             keys.cache_mib.get_or_insert(CACHE_MIB);
             keys.batch.get_or_insert(BATCH);
+            keys.reserve_mib.get_or_insert(RESERVE_MIB);
+            keys.check_at_start.get_or_insert(true);
         }
         Self(keys)
     }
@@ -112,6 +116,8 @@ struct Keys {
     cache_mib: Option<Positive>,
     message_cache_mib: Positive,
     batch: Option<Positive>,
+    reserve_mib: Option<u32>,
+    check_at_start: Option<bool>,
     retention: Time,
     user: Option<String>,
     password_env: Option<String>,
@@ -132,6 +138,8 @@ impl Default for Keys {
             cache_mib: None,
             message_cache_mib: Positive(64),
             batch: None,
+            reserve_mib: None,
+            check_at_start: None,
             retention: seconds(720 * 3600),
             user: None,
             password_env: None,
@@ -243,13 +251,21 @@ fn embedded(keys: &Keys, data: &str) -> Result<StoreSettings, ConfigError> {
         cache_bytes: mib(keys.cache_mib.unwrap_or(CACHE_MIB)),
         message_cache_bytes: mib(keys.message_cache_mib),
         batch_ops_max: count(keys.batch.unwrap_or(BATCH)),
+        reserve_bytes: u64::from(keys.reserve_mib.unwrap_or(RESERVE_MIB)) << 20,
+        check_at_start: keys.check_at_start.unwrap_or(true),
         ..EmbeddedSettings::in_directory(data)
     }))
 }
 
 fn redis(keys: &Keys, urls: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<StoreSettings, ConfigError> {
-    for (name, given) in [("cache_mib", keys.cache_mib), ("batch", keys.batch)] {
-        if given.is_some() {
+    let of_embedded = [
+        ("cache_mib", keys.cache_mib.is_some()),
+        ("batch", keys.batch.is_some()),
+        ("reserve_mib", keys.reserve_mib.is_some()),
+        ("check_at_start", keys.check_at_start.is_some()),
+    ];
+    for (name, given) in of_embedded {
+        if given {
             return Err(unfit(
                 format!("store.{name}"),
                 "is for the embedded store only, and store.url names a Redis",

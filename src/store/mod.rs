@@ -14,7 +14,9 @@ mod records;
 mod redis;
 mod seal;
 
-pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, WriterStats};
+pub use embedded::{
+    COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, ReserveSpace, WriterStats,
+};
 pub use memory::Memory;
 pub use redis::guard::{GuardError, GuardSettings, Guarded, Watch, open as open_redis};
 pub use redis::{Redis, RedisOpenError, RedisSettings};

@@ -94,7 +94,9 @@ impl Queue for Embedded {
             let events: Vec<_> = encoded.iter_mut().map(EncodedSettlement::take_events).collect();
             self.submit(move |turn| operations::tell(turn, &events)).await?;
         }
-        let settled = self.submit(move |turn| operations::settle(turn, &encoded)).await?;
+        let settled = self
+            .submit_outcome(move |turn| operations::settle(turn, &encoded))
+            .await?;
         settled.finished.iter().for_each(|id| self.shared.cache.remove(*id));
         Ok(settled.answers)
     }

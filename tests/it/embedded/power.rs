@@ -15,6 +15,7 @@ use posthaste::queue::{
 use posthaste::store::{EmbeddedSettings, Store};
 use uuid::Uuid;
 
+use super::disk::Disk;
 use super::{OnDisk, settings};
 use crate::contract::bed::deferred;
 use crate::contract::{Backend, InMemory, Mail, at, delivered, in_memory, intent, lane};
@@ -53,7 +54,7 @@ enum Answer {
 
 /// What a store holds, as far as it can be asked.
 #[derive(Debug, PartialEq)]
-struct Held {
+pub(super) struct Held {
     messages: Vec<HeldMessage>,
     by_state: Vec<u64>,
     waiting: Vec<u64>,
@@ -351,7 +352,7 @@ async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, 
 }
 
 /// Everything about `ids`, and the counters, which must be what counting gives.
-async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
+pub(super) async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
     let mut messages = Vec::new();
     let mut by_state = vec![0; State::ALL.len()];
     for id in ids {
@@ -393,6 +394,22 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
     }
 }
 
+/// A disk on which a store did this and that and was closed cleanly; what it held, of which messages.
+pub(super) async fn closed_store(seed: u64) -> (Disk, Held, Vec<MessageId>) {
+    let mut world = World::new(seed).await;
+    for _ in 0..CALLS {
+        let (theirs, ours) = world.calls();
+        let theirs = make(&theirs, &*world.disk.queue(), world.now)
+            .await
+            .expect("nothing fails");
+        let ours = world.make_on_the_twin(&ours).await;
+        world.agree(theirs, ours);
+    }
+    let found = held(world.disk.store(), &*world.disk.queue(), &world.ids).await;
+    world.disk.store = None;
+    (world.disk.disk.clone(), found, world.ids)
+}
+
 async fn lose_power_once(seed: u64) {
     let mut world = World::new(seed).await;
     let [before, after] = world.run_until_the_plug_is_pulled().await;
@@ -422,30 +439,34 @@ fn number_from(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[expect(clippy::print_stdout, reason = "the seed of a failed test")]
-async fn lose_power_with_fresh_seeds() {
-    if let Some(seed) = number_from("POWER_SEED") {
-        return lose_power_once(seed).await;
-    }
-    let first = fastrand::u64(..u64::MAX / 2);
-    let crashes = number_from("POWER_CRASHES").unwrap_or(FRESH);
-    println!("{crashes} crashes from POWER_SEED={first}");
-    lose_power(first..first + crashes).await;
+fn fresh_seeds() -> std::ops::Range<u64> {
+    let first = number_from("POWER_SEED").unwrap_or_else(|| fastrand::u64(..u64::MAX / 2));
+    let crashes = match number_from("POWER_SEED") {
+        Some(_) => 1,
+        None => number_from("POWER_CRASHES").unwrap_or(FRESH),
+    };
+    first..first + crashes
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_power_loss_fresh_first_part() {
-    lose_power_with_fresh_seeds().await;
+    let seeds = fresh_seeds();
+    println!("seeds {seeds:?}");
+    lose_power(seeds).await;
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_power_loss_fresh_second_part() {
-    lose_power_with_fresh_seeds().await;
+    let seeds = fresh_seeds();
+    println!("seeds {seeds:?}");
+    lose_power(seeds).await;
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_power_loss_fresh_third_part() {
-    lose_power_with_fresh_seeds().await;
+    let seeds = fresh_seeds();
+    println!("seeds {seeds:?}");
+    lose_power(seeds).await;
 }
 
 #[tokio::test]

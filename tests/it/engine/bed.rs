@@ -45,6 +45,7 @@ pub(crate) fn config(doors: &[Door]) -> String {
         "hostname: mta.engine.test
 api: {listen: \"127.0.0.1:0\", workers: 1}
 metrics: {listen: \"127.0.0.1:0\"}
+store: {reserve_mib: 1}
 domains: [{name: acme.test, verified: true}]
 delivery:
   retry: {critical: [200ms], transactional: [300ms], broadcast: [300ms]}
@@ -332,6 +333,14 @@ impl Http {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
         let request = self.client.post(format!("http://{}{path}", self.api));
         self.answer(request.json(body)).await
+    }
+
+    /// Posts a mail that is JSON already, over a connection of its own.
+    pub(crate) async fn post_text(&self, text: bytes::Bytes) -> reqwest::Result<Answer> {
+        let alone = Self::new(self.api, self.key.clone());
+        let request = alone.client.post(format!("http://{}/v1/emails", self.api));
+        let request = request.header("content-type", "application/json").body(text);
+        alone.answer(request).await
     }
 
     /// Posts a mail under an idempotency key.

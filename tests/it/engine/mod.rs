@@ -13,5 +13,7 @@ mod names;
 mod nodes;
 #[cfg(feature = "failpoints")]
 mod panics;
+#[cfg(target_os = "linux")]
+mod pressure;
 mod store_faults;
 mod waits;
