@@ -39,6 +39,12 @@ bugs! {
     DotBeforeIntent = "dot-before-intent",
     /// An INTENT that could not be recorded does not keep the dot back.
     IntentErrorIgnored = "intent-error-ignored",
+    /// INTENT does not look at the time of expiry, and nobody does before it.
+    IntentAfterExpiry = "intent-after-expiry",
+    /// A dot leaves however long its INTENT has been slept over.
+    IntentSleptOver = "intent-slept-over",
+    /// Parked mail that expires is not asked whether it has an open INTENT.
+    ExpiryHidesIntent = "expiry-hides-intent",
     /// INTENT does not look at the suppression list.
     IntentUnguarded = "intent-unguarded",
     /// Open INTENTs are not read at a start.

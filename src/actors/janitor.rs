@@ -70,6 +70,7 @@ async fn expiry(tools: Tools, settler: Handle<Settler>) {
             for leased in expired {
                 // One with an open INTENT may have gone out before its holder died: it does not just expire.
                 let open_intent = leased.open_intent.as_ref().map(|open| &*open.host);
+                let open_intent = open_intent.filter(|_| !sabotage::is(Bug::ExpiryHidesIntent));
                 let settings = &tools.settings.settlement;
                 let Waiting::Settle(settlement) =
                     settlement::waiting(&leased.delivery, leased.fence, open_intent, settings, now)

@@ -349,6 +349,7 @@ async fn gate(
         false => None,
     };
     let is_late = tools.surroundings.clock.now().since(asked_at) >= good_for || !is_safe(tools, held_until, lane);
+    let is_late = is_late && !sabotage::is(Bug::IntentSleptOver);
     let withheld = match answer {
         Some(Ok(IntentAnswer::Recorded)) if !is_late => {
             fail::fail_point!("after-intent");

@@ -82,7 +82,7 @@ pub fn waiting(
             ..change(delivery, fence, now, Next::Final(State::Unknown))
         });
     }
-    if now >= delivery.expires_at {
+    if now >= delivery.expires_at && !sabotage::is(Bug::IntentAfterExpiry) {
         return Waiting::Settle(expired(delivery, fence, now));
     }
     Waiting::Attempt

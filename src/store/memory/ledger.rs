@@ -16,6 +16,7 @@ use crate::queue::{
     Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
     Parking, Release, SettleAnswer, StoredResponse,
 };
+use crate::sabotage::{self, Bug};
 
 /// All work and all records.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(super) struct Ledger {
     waiting: BTreeSet<(Timestamp, DeliveryId)>,
     counts: Counts,
     last_sequence: u64,
+    /// Answered and not written: always empty, but for a deliberate bug.
+    unwritten: Vec<Settlement>,
 }
 
 #[derive(Debug)]
@@ -113,6 +116,9 @@ impl Ledger {
     }
 
     pub(super) fn lease(&mut self, class: Class, max: usize, now: Timestamp, until: Timestamp) -> Vec<Leased> {
+        if sabotage::is(Bug::LeaseExtendedByWaiter) {
+            self.line.renew_all(until);
+        }
         self.line.lapse(now);
         let first = self.line.first_due(class, max, now);
         self.take(&first, until)
@@ -155,7 +161,7 @@ impl Ledger {
         let Some(delivery) = self.held(intent.lease).filter(|_| !ended) else {
             return IntentAnswer::Refused(IntentRefusal::Stale);
         };
-        if delivery.expires_at <= intent.at {
+        if delivery.expires_at <= intent.at && !sabotage::is(Bug::IntentAfterExpiry) {
             return IntentAnswer::Refused(IntentRefusal::Expired);
         }
         let (tenant, stream, address) = (delivery.tenant, delivery.stream(), delivery.address.clone());
@@ -173,13 +179,26 @@ impl Ledger {
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement) -> SettleAnswer {
+        if sabotage::is(Bug::AckBeforeOutcome) {
+            for before in std::mem::replace(&mut self.unwritten, vec![settlement]) {
+                self.write(before);
+            }
+            return SettleAnswer::Settled;
+        }
+        self.write(settlement)
+    }
+
+    fn write(&mut self, settlement: Settlement) -> SettleAnswer {
         let id = settlement.delivery;
         let lease = LeaseRef {
             delivery: id,
             fence: settlement.fence,
         };
-        let Some(delivery) = self.held(lease) else {
-            return SettleAnswer::Stale;
+        let unfenced = sabotage::is(Bug::NoFenceOnSettle);
+        let delivery = match self.deliveries.get_mut(&id) {
+            Some(delivery) if self.line.holds(lease) => delivery,
+            Some(delivery) if unfenced && !delivery.state.is_final() => delivery,
+            Some(_) | None => return SettleAnswer::Stale,
         };
         let suppression = settlement
             .suppress
@@ -252,6 +271,18 @@ impl Ledger {
             leased: self.line.leased(),
             parked: self.line.lanes().map(|(_, number)| number).sum(),
             messages: self.counts.messages,
+        }
+    }
+
+    /// What the death of the process takes with it: all leases.
+    pub(super) fn crash(&mut self) {
+        self.line.forget_leases();
+        self.unwritten.clear();
+        if sabotage::is(Bug::IntentForgotten) {
+            self.intents.clear();
+        }
+        if sabotage::is(Bug::DueResetOnRestart) {
+            self.line.make_all_due();
         }
     }
 

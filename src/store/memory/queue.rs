@@ -33,7 +33,7 @@ impl Memory {
     /// Forgets all leases, as the death of the process does, and keeps everything else: what waits, what is settled
     /// and which INTENTs are open. Fences go on growing.
     pub fn crash(&self) {
-        self.ledger().line.forget_leases();
+        self.ledger().crash();
         self.wake.notify_one();
     }
 

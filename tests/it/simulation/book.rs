@@ -291,9 +291,13 @@ impl Book {
     }
 
     /// I12, once everything is healed and the pauses are over: a lane with due mail works.
-    pub(super) fn check_work(&mut self, number: u32, due_at: Timestamp, leased_elsewhere: bool, now: Timestamp) {
-        let door = &self.doors[self.mails[&number].mail.door];
-        let waits = now.since(due_at) > ATTEMPT_WITHIN && !leased_elsewhere;
+    pub(super) fn check_work(&mut self, number: u32, due_at: Timestamp, now: Timestamp) {
+        let door = self.mails[&number].mail.door;
+        if self.plan.doors[door].dead {
+            return;
+        }
+        let door = &self.doors[door];
+        let waits = now.since(due_at) > ATTEMPT_WITHIN;
         let works = door.connections > 0 || now.since(door.active_at) <= ATTEMPT_WITHIN;
         let active_at = door.active_at;
         self.rule(!waits || works, "I12", || {

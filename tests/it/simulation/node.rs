@@ -44,8 +44,8 @@ use super::watched::{Watched, World};
 
 /// How long a lease lasts here.
 pub(super) const LEASE: Duration = Duration::from_secs(20);
-/// No lane is shut for longer.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// A provider that asks for a pause gets no longer one.
+const ASKED_PAUSE_MAX: Duration = Duration::from_secs(20);
 /// For how long ambiguous broadcast mail is held.
 pub(super) const HOLD: Duration = Duration::from_secs(90);
 /// Deliveries of one class between queue and lane.
@@ -216,7 +216,7 @@ fn tools(
             restarts: RestartSettings::default(),
             escalate: Arc::new(move |kind| escalated.book().breaks("panic", kind)),
         },
-        settings: Arc::new(settings()),
+        settings: Arc::new(settings(world.book().plan.pauses)),
         // Two nodes share them out; one alone has both.
         sources: Arc::new(["ip1", "ip2"].map(source).to_vec()),
         live: Arc::default(),
@@ -272,7 +272,7 @@ fn classifier() -> Arc<Classifier> {
     Arc::clone(CLASSIFIER.get_or_init(|| Arc::new(Classifier::built_in())))
 }
 
-fn settings() -> EngineSettings {
+fn settings((first_pause, longest_pause): (Duration, Duration)) -> EngineSettings {
     let seconds = |all: &[u64]| all.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
     EngineSettings {
         lease: LEASE,
@@ -283,13 +283,13 @@ fn settings() -> EngineSettings {
         gate: LaneGateSettings {
             breaker: BreakerSettings {
                 failures_to_open: 3,
-                first_pause: Duration::from_secs(5),
-                longest_pause: PAUSE_MAX,
+                first_pause,
+                longest_pause,
             },
             slow_pause: Duration::from_secs(2),
-            slow_pause_longest: PAUSE_MAX,
+            slow_pause_longest: ASKED_PAUSE_MAX,
             ceiling_step: Duration::from_secs(10),
-            stop_longest: PAUSE_MAX,
+            stop_longest: ASKED_PAUSE_MAX,
         },
         settlement: SettlementSettings {
             retry: RetrySettings {

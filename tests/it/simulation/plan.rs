@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+/// Lanes try again soon.
+const SHORT_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
+/// Lanes are shut for longer than mail may be without its verdict.
+const LONG_PAUSES: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(180));
+
 /// What a receiver does with a message whose sender is gone before the reply is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -47,12 +52,16 @@ pub(super) struct Door {
     pub(super) pipelining: bool,
     /// Longest wait for an ordinary reply.
     pub(super) reply_millis: u64,
+    /// It refuses all connections, and goes on to do so until all mail has come to its end.
+    pub(super) dead: bool,
 }
 
 /// Everything that follows from a seed before anything runs.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
+    /// The first and the longest pause of a lane whose connections fail.
+    pub(super) pauses: (Duration, Duration),
     pub(super) nodes: usize,
     pub(super) doors: Vec<Door>,
     pub(super) mails: usize,
@@ -92,9 +101,14 @@ impl Plan {
                 0
             }
         };
-        let doors = (0..chance.usize(1..=3)).map(|_| Door::new(&mut chance)).collect();
+        let dead = Rng::with_seed(seed ^ 0xdead).u32(..100) < 20;
+        let mut doors: Vec<Door> = (0..chance.usize(1..=3)).map(|_| Door::new(&mut chance)).collect();
+        if dead {
+            doors[0].die();
+        }
         Self {
             seed,
+            pauses: if dead { LONG_PAUSES } else { SHORT_PAUSES },
             nodes: if on(&mut chance) { 2 } else { 1 },
             doors,
             mails: chance.usize(10..=40),
@@ -115,12 +129,16 @@ impl Plan {
         }
     }
 
-    /// The same plan after all faults are healed.
-    pub(super) fn healed(&self) -> Self {
-        let doors = self.doors.iter().map(|door| Door {
-            manners: Manners::default(),
-            reply_millis: 50,
-            ..door.clone()
+    /// The same plan after all faults are healed; the dead stay dead if they are to.
+    pub(super) fn healed(&self, raise_the_dead: bool) -> Self {
+        let doors = self.doors.iter().map(|door| match door {
+            door if door.dead && !raise_the_dead => door.clone(),
+            door => Door {
+                manners: Manners::default(),
+                reply_millis: 50,
+                dead: false,
+                ..door.clone()
+            },
         });
         Self {
             doors: doors.collect(),
@@ -142,6 +160,11 @@ impl Plan {
 }
 
 impl Door {
+    fn die(&mut self) {
+        self.dead = true;
+        self.manners.refuses_connection = 1_000;
+    }
+
     fn new(chance: &mut Rng) -> Self {
         let mut some = |most: u32| {
             if chance.u32(..100) < 25 {
@@ -175,6 +198,7 @@ impl Door {
             per_second: (chance.u32(..100) < 20).then_some(5.0),
             pipelining: chance.bool(),
             reply_millis: [5, 50, 1_000][chance.usize(..3)],
+            dead: false,
         }
     }
 }

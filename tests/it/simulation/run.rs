@@ -18,7 +18,7 @@ use tokio::task::spawn_local;
 use super::book::{CLOCK_JUMP_MAX, Request};
 use super::mail::{self, Mail};
 use super::network::Incoming;
-use super::node::{LEASE, LOOK_AHEAD, Node, PAUSE_MAX};
+use super::node::{LEASE, LOOK_AHEAD, Node};
 use super::receiver;
 use super::watched::{BEGIN, World};
 
@@ -127,6 +127,11 @@ fn stop_if_broken(world: &World) {
 }
 
 impl Run {
+    /// After this, nothing that went wrong keeps a lane shut any more.
+    fn pauses(&self) -> Duration {
+        NAMES_FAIL_FOR + self.world.book().plan.pauses.1 + LEASE * 2
+    }
+
     async fn arrive(&mut self, second: u64) {
         let (now_due, later): (Vec<_>, Vec<_>) = self.to_come.drain(..).partition(|(at, _)| *at == second);
         self.to_come = later;
@@ -312,9 +317,8 @@ impl Run {
         // Each lane holds 50 and what it sends; what is on its way to the park is held for as long as that takes.
         let bound = nodes.min(4) * (doors * 60 + 3 * LOOK_AHEAD) * 2;
         assert!(depth.leased <= bound as u64, "I18: {} are leased at once", depth.leased);
-        let works = self
-            .healed_at
-            .is_some_and(|at| now.since(at) > NAMES_FAIL_FOR + PAUSE_MAX + LEASE * 2);
+        let pauses = self.pauses();
+        let works = self.healed_at.is_some_and(|at| now.since(at) > pauses);
         let mut broken = false;
         for (number, _) in known {
             let delivery = self.world.memory.delivery(mail::id(number)).await;
@@ -324,7 +328,7 @@ impl Run {
                 book.check_expiry(number, delivery.state, now);
                 let waits = matches!(delivery.state, State::Queued | State::Scheduled | State::Deferred);
                 if works && waits {
-                    book.check_work(number, delivery.due_at, false, now);
+                    book.check_work(number, delivery.due_at, now);
                 }
             }
             broken |= book.broken.is_some();
@@ -340,7 +344,7 @@ impl Run {
         self.spell_until = BEGIN;
         let jumped = {
             let mut book = self.world.book();
-            let healed = book.plan.healed();
+            let healed = book.plan.healed(false);
             std::mem::replace(&mut book.plan, healed).clock_jumps
         };
         let numbers: Vec<usize> = self.frozen.keys().copied().collect();
@@ -408,7 +412,11 @@ impl Run {
 
     /// All lanes work again: fresh mail goes through each of them at once.
     async fn probe(&mut self) {
-        let pauses = (NAMES_FAIL_FOR + PAUSE_MAX + LEASE * 2).as_secs();
+        {
+            let mut book = self.world.book();
+            book.plan = book.plan.healed(true);
+        }
+        let pauses = self.pauses().as_secs();
         for _ in 0..pauses {
             self.second().await;
         }
