@@ -1,4 +1,4 @@
 //! The Redis backend against real servers: what is refused at the start, and what survives which fault.
 
-mod contract;
+pub(crate) mod contract;
 mod server;
