@@ -200,16 +200,20 @@ pub async fn migrate(
 
 /// Whether the move may be made; where it begins.
 async fn begin(from: Side<'_>, to: Side<'_>) -> Result<Option<crate::store::archive::Cursor>, MigrationError> {
-    match from.store.mark().await.map_err(|error| from.failed(error))? {
+    let left = from.store.mark().await.map_err(|error| from.failed(error))?;
+    match &left {
         None => {}
-        // Stopped between the two marks at the end.
+        // Perhaps stopped between the two marks at the end: then the target still has its own.
         Some(Mark::Moved { to: whereto }) if whereto == to.name => {}
-        Some(mark) => return Err(from.marked(problem(&mark))),
+        Some(mark) => return Err(from.marked(problem(mark))),
     }
     match to.store.mark().await.map_err(|error| to.failed(error))? {
         Some(Mark::Arriving { from: origin, after }) if origin == from.name => Ok(after),
         Some(mark) => Err(to.marked(problem(&mark))),
         None => {
+            if let Some(mark) = &left {
+                return Err(from.marked(problem(mark)));
+            }
             let page = to.store.export(None, 1).await.map_err(|error| to.failed(error))?;
             if !page.items.is_empty() {
                 return Err(MigrationError::NotEmpty(to.name.to_owned()));
