@@ -26,11 +26,13 @@ use crate::config::{Settings, StoreSettings};
 use crate::control;
 use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
+use crate::migration;
 use crate::observe::Observer;
 use crate::policy::classify::Classifier;
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::resolver::{Destinations, Hickory, Resolver};
+use crate::store::archive::Archive;
 use crate::store::{Embedded, EmbeddedSettings, OnCommit, RedisSettings, Seal, Store, Watch, open_redis};
 use crate::transport::Dialer;
 
@@ -90,10 +92,13 @@ pub async fn start(mut settings: Settings, env: &dyn Fn(&str) -> Option<String>)
     make_private(&settings.data).with_context(|| format!("data: cannot make {}", settings.data.display()))?;
     // The store's lock keeps a second process out of the directory, so the name is this process's alone.
     settings.node = bootstrap::node_name(&settings.data, &node_name(&settings))?;
-    let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
+    let seal = secret_key(&settings.data, env)?;
     let return_path_key = seal.derive("return path");
     let observer = Arc::new(Observer::new());
     let opened = open_store(&settings, seal, &observer).await?;
+    if let Some(mark) = opened.archive.mark().await? {
+        anyhow::bail!("store: {}", migration::problem(&mark));
+    }
     let confirm = match settings.confirm.clone() {
         Some(servers) => Some(Arc::new(Hickory::new(servers).context("dns.confirm_servers")?) as Arc<dyn Resolver>),
         None => None,
@@ -119,10 +124,21 @@ pub async fn start(mut settings: Settings, env: &dyn Fn(&str) -> Option<String>)
     Ok(running)
 }
 
+/// The key of this installation: from the environment, else from the data directory, where it is made if there is none.
+pub fn secret_key(data: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Seal> {
+    make_private(data).with_context(|| format!("data: cannot make {}", data.display()))?;
+    Ok(Seal::load_or_create(
+        &data.join(SECRET_KEY_FILE),
+        env(SECRET_KEY_VARIABLE),
+    )?)
+}
+
 /// An opened backend.
 struct Opened {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
+    /// The store as something that can move.
+    archive: Arc<dyn Archive>,
     /// What looks after a Redis.
     watch: Option<Watch>,
     /// What keeps a second engine out of the data directory, if the store does not.
@@ -140,6 +156,7 @@ async fn open_store(settings: &Settings, seal: Seal, observer: &Arc<Observer>) -
             let store = Arc::new(Embedded::open(embedded, seal)?);
             Ok(Opened {
                 queue: Arc::clone(&store) as Arc<dyn Queue>,
+                archive: Arc::clone(&store) as Arc<dyn Archive>,
                 store,
                 watch: None,
                 lock: None,
@@ -156,6 +173,7 @@ async fn open_store(settings: &Settings, seal: Seal, observer: &Arc<Observer>) -
             let store = Arc::new(guarded.store);
             Ok(Opened {
                 queue: Arc::clone(&store) as Arc<dyn Queue>,
+                archive: Arc::clone(&store) as Arc<dyn Archive>,
                 store,
                 watch: Some(guarded.watch),
                 lock: Some(lock),
@@ -208,6 +226,7 @@ pub async fn start_on(
         servers.push(control::serve(
             path,
             Arc::clone(&seams.store),
+            Arc::clone(&tools.ownership),
             seams.clock.clone(),
             tenant,
             Arc::clone(&state),

@@ -4,6 +4,7 @@
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
 //! `tests/it/contract/`.
 
+pub mod archive;
 mod claims;
 mod embedded;
 pub mod faulty;

@@ -7,6 +7,7 @@ mod dns;
 mod embedded;
 mod faulty;
 mod memory;
+mod migration;
 
 mod redis;
 mod replies;

@@ -13,6 +13,7 @@
 //! Durable before an answer: everything. In memory only: leases, whose loss is a second look at the delivery; its open
 //! INTENT, if it has one, is in the tables and comes with it.
 
+mod archive;
 mod backend;
 mod check;
 mod database;

@@ -17,6 +17,7 @@ use crate::queue::{
     Parking, Release, SettleAnswer, StoredResponse,
 };
 use crate::sabotage::{self, Bug};
+use crate::store::archive::Mark;
 
 /// All work and all records.
 #[derive(Debug, Default)]
@@ -25,35 +26,37 @@ pub(super) struct Ledger {
     pub(super) line: Line,
     /// Everything that is not work.
     pub(super) records: Records,
-    messages: BTreeMap<MessageId, Entry>,
+    pub(super) messages: BTreeMap<MessageId, Entry>,
     deliveries: BTreeMap<DeliveryId, Delivery>,
     /// INTENTs without OUTCOME.
-    intents: BTreeMap<DeliveryId, OpenIntent>,
+    pub(super) intents: BTreeMap<DeliveryId, OpenIntent>,
     /// By tenant and idempotency key.
-    answers: BTreeMap<(TenantId, String), StoredResponse>,
+    pub(super) answers: BTreeMap<(TenantId, String), StoredResponse>,
     /// Non-final deliveries by the time of acceptance.
     waiting: BTreeSet<(Timestamp, DeliveryId)>,
-    counts: Counts,
-    last_sequence: u64,
+    pub(super) counts: Counts,
+    pub(super) last_sequence: u64,
+    /// What is known of a move.
+    pub(super) mark: Option<Mark>,
     /// Answered and not written: always empty, but for a deliberate bug.
     unwritten: Vec<Settlement>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    message: Arc<Message>,
+pub(super) struct Entry {
+    pub(super) message: Arc<Message>,
     /// Gone when nothing is unsettled any more.
-    body: Option<Arc<Body>>,
+    pub(super) body: Option<Arc<Body>>,
     /// Deliveries that are not final.
-    unsettled: usize,
-    events: Vec<Event>,
+    pub(super) unsettled: usize,
+    pub(super) events: Vec<Event>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     by_state: [u64; State::ALL.len()],
     waiting_by_class: [u64; Class::ALL.len()],
-    messages: u64,
+    pub(super) messages: u64,
     /// Purged deliveries by state: still counted above, no longer stored.
     purged: [u64; State::ALL.len()],
 }
@@ -305,7 +308,7 @@ impl Ledger {
         leased
     }
 
-    fn admit(&mut self, delivery: Delivery) {
+    pub(super) fn admit(&mut self, delivery: Delivery) {
         self.counts.enter(&delivery);
         if !delivery.state.is_final() {
             self.line

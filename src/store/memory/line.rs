@@ -169,6 +169,11 @@ impl Line {
         held.is_some_and(|held| held.fence == lease.fence)
     }
 
+    /// Where one waits, or comes back to.
+    pub(super) fn place(&self, id: DeliveryId) -> Option<Place> {
+        self.waiters.get(&id).map(|waiter| waiter.place.clone())
+    }
+
     /// When the lease of a Delivery ends, if it has one.
     pub(super) fn leased_until(&self, id: DeliveryId) -> Option<Timestamp> {
         self.waiters.get(&id)?.lease.map(|lease| lease.until)

@@ -8,6 +8,7 @@
 //! `line` knows who stands where, `ledger` what is true of each Delivery, `records` everything that is not work;
 //! `queue` and `store` put them behind the seams.
 
+mod archive;
 mod ledger;
 mod line;
 mod nodes;

@@ -112,7 +112,7 @@ pub(super) fn answer_field(key: &IdempotencyKey) -> String {
 }
 
 /// An answer with its end in front, for the function.
-fn encode_answer(answer: &StoredResponse) -> Vec<u8> {
+pub(super) fn encode_answer(answer: &StoredResponse) -> Vec<u8> {
     let mut bytes = format!("{:0EXPIRY_DIGITS$}", answer.expires_at.0).into_bytes();
     bytes.extend_from_slice(&encode_response(answer));
     bytes

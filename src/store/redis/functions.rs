@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 /// The files of the library in the order in which they are read.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/line.lua"),
     include_str!("functions/accept.lua"),
@@ -15,6 +15,7 @@ const SOURCES: [&str; 8] = [
     include_str!("functions/records.lua"),
     include_str!("functions/reads.lua"),
     include_str!("functions/claims.lua"),
+    include_str!("functions/archive.lua"),
 ];
 /// What stands for the hash in them.
 const PLACE: &str = "@VERSION@";
@@ -82,6 +83,9 @@ pub(super) const PUT: Function = Function::writes("put");
 pub(super) const PUT_TEMPLATE: Function = Function::writes("put_template");
 pub(super) const SUPPRESS: Function = Function::writes("suppress");
 pub(super) const FORGIVE: Function = Function::writes("forgive");
+pub(super) const TAKE_IN: Function = Function::writes("take_in");
+pub(super) const REMEMBER: Function = Function::writes("remember");
+pub(super) const MEMBERS: Function = Function::reads("members");
 pub(super) const CLAIM: Function = Function::writes("claim");
 pub(super) const LEAVE: Function = Function::writes("leave");
 pub(super) const BOARD: Function = Function::reads("board");

@@ -15,6 +15,7 @@
 //! last second. All times but the fences' come from the caller: clocks of Redis and of engines are not compared.
 
 mod accepting;
+mod archive;
 mod bugs;
 mod claims;
 mod functions;

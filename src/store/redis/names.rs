@@ -15,6 +15,7 @@
 //! | `lane:<lane>` | sorted set | deliveries parked under a lane, by class and expiry |
 //! | `lanes`, `ends` | sorted sets | lanes by how many are parked there; all parked deliveries by expiry |
 //! | `lease`, `until` | hash, sorted set | leases: who, fence and place; and by their end |
+//! | `about` | hash | under `c`: the mark of a store that moves |
 //! | `nodes`, `sources` | hashes | under `c`: nodes that are there; Sources and who owns them |
 //! | `ages`, `done` | sorted sets | messages with, and without, unsettled deliveries, by time of acceptance |
 //! | `answers`, `forget` | hash, sorted set | answers to idempotency keys; and by the time when they are forgotten |

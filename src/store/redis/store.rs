@@ -328,7 +328,7 @@ fn domains_of(tenant: TenantId) -> String {
     format!("domains:{tenant}")
 }
 
-fn aliases_of(tenant: TenantId) -> String {
+pub(super) fn aliases_of(tenant: TenantId) -> String {
     format!("aliases:{tenant}")
 }
 
@@ -337,7 +337,7 @@ fn versions_of(id: TemplateId) -> Vec<u8> {
 }
 
 /// An alias: the template's id and its newest version in digits.
-fn decode_alias(bytes: &[u8]) -> Result<(TemplateId, u32), StoreError> {
+pub(super) fn decode_alias(bytes: &[u8]) -> Result<(TemplateId, u32), StoreError> {
     let read = || {
         let (id, newest) = bytes.split_first_chunk::<16>()?;
         let newest = u32::try_from(number(Some(newest))?).ok()?;

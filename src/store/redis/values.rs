@@ -50,6 +50,13 @@ pub(super) fn encode_lane(lane: &Lane) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of the lane in front of a record; none if it is not parked.
+pub(super) fn lane_of(value: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = value.split_first_chunk::<HEAD>()?;
+    let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    rest.get(..length).filter(|lane| !lane.is_empty())
+}
+
 /// The lane in `bytes`.
 pub(super) fn decode_lane(bytes: &[u8]) -> Result<Lane, Damaged> {
     let read = || {

@@ -4,7 +4,7 @@ mod front;
 
 mod answers;
 mod cluster;
-mod contract;
+pub(crate) mod contract;
 mod cuts;
 mod disk;
 mod doors;
