@@ -147,7 +147,7 @@ async fn everything_moves_from_memory_to_disk_to_redis_and_back() {
     );
     assert_eq!(holds(&disk).await, expected);
 
-    let redis = InRedis::start(&RedisOptions::new()).await;
+    let redis = InRedis::alone(RedisOptions::new(), 1).await;
     moved(&disk, redis.store()).await.expect("moves");
     assert_eq!(holds(redis.store()).await, expected);
 
@@ -167,7 +167,7 @@ async fn what_moved_goes_on_where_it_was() {
     let (first, folder) = (full().await, TempDir::new().unwrap());
     let disk = embedded(&folder);
     moved(&*first, &disk).await.expect("moves");
-    let redis = InRedis::start(&RedisOptions::new()).await;
+    let redis = InRedis::alone(RedisOptions::new(), 1).await;
     moved(&disk, redis.store()).await.expect("moves");
     let bed = Bed::new(redis);
     let waiting = bed.lease(Class::Transactional, 10, at(1000)).await;

@@ -31,7 +31,8 @@ impl InRedis {
         }
     }
 
-    async fn alone(options: RedisOptions, partitions: u16) -> Self {
+    /// A store in so many partitions, in a server of its own with these options.
+    pub(crate) async fn alone(options: RedisOptions, partitions: u16) -> Self {
         let server = RedisServer::start(&options).expect("the server starts");
         let mut settings = RedisSettings::at(server.url());
         settings.partitions = Some(partitions);
@@ -41,7 +42,8 @@ impl InRedis {
         }
     }
 
-    fn store(&self) -> &Redis {
+    /// The store itself.
+    pub(crate) fn store(&self) -> &Redis {
         self.store.as_ref().expect("is open")
     }
 
