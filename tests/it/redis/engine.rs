@@ -189,7 +189,7 @@ async fn commands_beside_the_engine_work_and_a_second_engine_needs_its_own_direc
     let mut home = Home::with(&on(&server, &[door("a.test", &receiver)]));
     let engine = home.start().await;
     let id = engine.http.send(&mail("a@a.test")).await;
-    all_delivered(&engine.http, &[id.clone()]).await;
+    all_delivered(&engine.http, std::slice::from_ref(&id)).await;
     let said = |output: std::process::Output| {
         let all = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&all).into_owned())

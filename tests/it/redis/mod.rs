@@ -1,5 +1,10 @@
 //! The Redis backend against real servers: what is refused at the start, and what survives which fault.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
+
 mod front;
 
 mod answers;
