@@ -89,19 +89,7 @@ impl Mail {
             tags: Vec::new(),
             metadata: Vec::new(),
         };
-        let text = if self.large {
-            "0123456789\n".repeat(4_000)
-        } else {
-            "Hello".to_owned()
-        };
-        let body = Body {
-            content: Content::Inline {
-                subject: "Hello".to_owned(),
-                html: None,
-                text: Some(text),
-            },
-            attachments: Vec::new(),
-        };
+        let body = body(self.large);
         let (state, why, kind) = if later {
             (State::Scheduled, Why::NotDue, EventKind::Scheduled { until: due_at })
         } else {
@@ -137,6 +125,22 @@ impl Mail {
             idempotency: None,
             at: now,
         }
+    }
+}
+
+fn body(large: bool) -> Body {
+    let text = if large {
+        "0123456789\n".repeat(4_000)
+    } else {
+        "Hello".to_owned()
+    };
+    Body {
+        content: Content::Inline {
+            subject: "Hello".to_owned(),
+            html: None,
+            text: Some(text),
+        },
+        attachments: Vec::new(),
     }
 }
 
