@@ -89,7 +89,6 @@ impl Mail {
             tags: Vec::new(),
             metadata: Vec::new(),
         };
-        let body = body(self.large);
         let (state, why, kind) = if later {
             (State::Scheduled, Why::NotDue, EventKind::Scheduled { until: due_at })
         } else {
@@ -114,7 +113,7 @@ impl Mail {
             updated_at: now,
         };
         Accept {
-            messages: vec![(Arc::new(message), Arc::new(body))],
+            messages: vec![(Arc::new(message), Arc::new(self.body()))],
             deliveries: vec![delivery],
             events: vec![Event {
                 sequence: 0,
@@ -126,21 +125,21 @@ impl Mail {
             at: now,
         }
     }
-}
 
-fn body(large: bool) -> Body {
-    let text = if large {
-        "0123456789\n".repeat(4_000)
-    } else {
-        "Hello".to_owned()
-    };
-    Body {
-        content: Content::Inline {
-            subject: "Hello".to_owned(),
-            html: None,
-            text: Some(text),
-        },
-        attachments: Vec::new(),
+    fn body(self) -> Body {
+        let text = if self.large {
+            "0123456789\n".repeat(4_000)
+        } else {
+            "Hello".to_owned()
+        };
+        Body {
+            content: Content::Inline {
+                subject: "Hello".to_owned(),
+                html: None,
+                text: Some(text),
+            },
+            attachments: Vec::new(),
+        }
     }
 }
 

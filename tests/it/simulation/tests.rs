@@ -15,7 +15,7 @@ use super::run::run;
 use super::watched::World;
 
 /// Seeds of each of the tests below.
-const SEEDS: u64 = 64;
+const SEEDS: u64 = 32;
 /// Seeds that are tried each time.
 const FIRST_SEEDS: u64 = 32;
 /// Lines of the trace that are printed when a seed fails; all of them when it is replayed.
@@ -115,6 +115,22 @@ seeds! {
     seeds_14 = 14,
     seeds_15 = 15,
     seeds_16 = 16,
+    seeds_17 = 17,
+    seeds_18 = 18,
+    seeds_19 = 19,
+    seeds_20 = 20,
+    seeds_21 = 21,
+    seeds_22 = 22,
+    seeds_23 = 23,
+    seeds_24 = 24,
+    seeds_25 = 25,
+    seeds_26 = 26,
+    seeds_27 = 27,
+    seeds_28 = 28,
+    seeds_29 = 29,
+    seeds_30 = 30,
+    seeds_31 = 31,
+    seeds_32 = 32,
 }
 
 #[test]
