@@ -82,7 +82,8 @@ impl Crafter {
         };
         let bytes = compose(&message, &rendered, &body.attachments, delivery.id.recipient, &extra);
         let signed_at = if sabotage::is(Bug::RetryDiffers) {
-            self.clock.now()
+            let seconds = u64::from(delivery.attempts);
+            message.created_at.plus(std::time::Duration::from_secs(seconds))
         } else {
             message.created_at
         };

@@ -3,7 +3,7 @@
 //! A twin in memory takes the same calls. After the crash the disk must hold what the twin held before the call that was
 //! in flight, or after it, and nothing between. What waits must be in its place, with its open INTENT.
 //!
-//! Three tests run seeds that are always the same, three run fresh ones. Each failure names its seed; `POWER_SEED=` runs
+//! Three tests run seeds that are always the same, five run fresh ones. Each failure names its seed; `POWER_SEED=` runs
 //! that one, `POWER_CRASHES=` says how many fresh ones there are.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::contract::bed::deferred;
 use crate::contract::{Backend, InMemory, Mail, at, delivered, in_memory, intent, lane};
 
 /// Crashes with fresh seeds in one test.
-const FRESH: u64 = 600;
+const FRESH: u64 = 400;
 /// Calls before the plug is pulled, at the most.
 const CALLS: usize = 80;
 /// Syncs before the plug is pulled, at the most.
@@ -448,25 +448,23 @@ fn fresh_seeds() -> std::ops::Range<u64> {
     first..first + crashes
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_survives_power_loss_fresh_first_part() {
-    let seeds = fresh_seeds();
-    println!("seeds {seeds:?}");
-    lose_power(seeds).await;
+macro_rules! fresh_parts {
+    ($($name:ident)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let seeds = fresh_seeds();
+            println!("seeds {seeds:?}");
+            lose_power(seeds).await;
+        }
+    )*};
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_survives_power_loss_fresh_second_part() {
-    let seeds = fresh_seeds();
-    println!("seeds {seeds:?}");
-    lose_power(seeds).await;
-}
-
-#[tokio::test]
-async fn what_was_acknowledged_survives_power_loss_fresh_third_part() {
-    let seeds = fresh_seeds();
-    println!("seeds {seeds:?}");
-    lose_power(seeds).await;
+fresh_parts! {
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_first_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_second_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_third_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_fourth_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_fifth_part
 }
 
 #[tokio::test]
