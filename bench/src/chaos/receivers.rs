@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 12;
 const REJECTED: f64 = 0.01;
 
 /// The message of a connection whose answer never comes.
-const UNANSWERED_MESSAGE: u64 = 20;
+const UNANSWERED_MESSAGE: u64 = 8;
 
 /// The receivers of a run.
 #[derive(Debug)]
