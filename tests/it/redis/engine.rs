@@ -15,7 +15,7 @@ pub(crate) fn on(server: &RedisServer, doors: &[Door]) -> String {
         "store: {{url: \"{}\", response_timeout: 1s, connect_timeout: 1s}}\n",
         server.url()
     );
-    config(doors) + &store
+    config(doors).replace("store: {reserve_mib: 1}\n", "") + &store
 }
 
 /// The value of a metric of Redis.
