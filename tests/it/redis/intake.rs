@@ -78,6 +78,24 @@ async fn an_entry_is_delivered_and_one_with_a_key_once_whichever_way_it_came() {
 /// Fields, the reason, and a part of its detail.
 type Bad<'b> = (Vec<(&'b str, &'b str)>, &'b str, &'b str);
 
+/// Each has a letter with its fields, its reason and the detail.
+fn assert_letters(server: &RedisServer, bad: &[Bad<'_>]) {
+    assert_eq!(length(server, DEAD), bad.len());
+    let letters = server.call(&["XRANGE", DEAD, "-", "+"]).unwrap();
+    // Each line is a field or a value; the id of the next letter is at the end.
+    let letters = letters.split("\nreason\n").skip(1);
+    let letters: Vec<Vec<&str>> = letters.map(|letter| letter.lines().collect()).collect();
+    for (fields, reason, detail) in bad {
+        let own: Vec<&str> = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
+        let is_own = |letter: &&Vec<&str>| letter[7..].starts_with(&own) && letter.len() <= 8 + own.len();
+        let letter = letters.iter().find(is_own);
+        let letter = letter.unwrap_or_else(|| panic!("{reason}: no letter has its fields"));
+        assert_eq!(letter[..2], [*reason, "detail"]);
+        assert!(letter[2].contains(detail), "{reason}: {}", letter[2]);
+        assert_eq!([letter[3], letter[5]], ["at", "entry"]);
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_taken_is_a_dead_letter_with_its_reason_and_can_be_put_back() {
     let receiver = plain().await;
@@ -129,23 +147,7 @@ async fn what_cannot_be_taken_is_a_dead_letter_with_its_reason_and_can_be_put_ba
         add(&server, fields);
     }
     decided(&server).await;
-    assert_eq!(length(&server, DEAD), bad.len());
-    let letters = server.call(&["XRANGE", DEAD, "-", "+"]).unwrap();
-    // Each line is a field or a value; the id of the next letter is at the end.
-    let letters: Vec<Vec<&str>> = letters
-        .split("\nreason\n")
-        .skip(1)
-        .map(|letter| letter.lines().collect())
-        .collect();
-    for (fields, reason, detail) in &bad {
-        let own: Vec<&str> = fields.iter().flat_map(|(name, value)| [*name, *value]).collect();
-        let is_own = |letter: &&Vec<&str>| letter[7..].starts_with(&own) && letter.len() <= 8 + own.len();
-        let letter = letters.iter().find(is_own);
-        let letter = letter.unwrap_or_else(|| panic!("{reason}: no letter has its fields"));
-        assert_eq!(letter[..2], [*reason, "detail"]);
-        assert!(letter[2].contains(detail), "{reason}: {}", letter[2]);
-        assert_eq!([letter[3], letter[5]], ["at", "entry"]);
-    }
+    assert_letters(&server, &bad);
     assert_eq!(messages(&server), 0, "nothing was accepted");
     let refused = sum(
         &engine.metrics().await,
