@@ -236,6 +236,7 @@ pub async fn start_on(
         servers.push(control::serve(
             path,
             Arc::clone(&seams.store),
+            Arc::clone(&seams.queue),
             Arc::clone(&tools.ownership),
             seams.clock.clone(),
             tenant,

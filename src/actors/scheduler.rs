@@ -5,7 +5,7 @@
 //! Never waits inside a handler: each call to a seam is a task that reports by message. What it goes through is in order, so
 //! that a run on made-up time can be replayed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::isp::{Isp, IspMessage};
@@ -14,8 +14,9 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Timestamp};
-use crate::policy::fairness::{lane_credit, may_offer};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId};
+pub use crate::policy::fairness::Credit;
+use crate::policy::fairness::{LaneCredit, lane_credit, may_offer};
 use crate::policy::ownership::Standing;
 use crate::policy::routing::{self, Choice};
 use crate::policy::settlement::{self, Waiting};
@@ -30,32 +31,12 @@ pub struct Scheduler {
     leasing: [bool; 3],
     isps: Isps,
     lanes: BTreeMap<Lane, LaneCredit>,
-    parked: HashSet<Lane>,
-    unparking: HashSet<Lane>,
+    parked: BTreeSet<Lane>,
+    unparking: BTreeSet<Lane>,
     awaiting: BTreeMap<String, Vec<Leased>>,
     awaiting_count: [usize; 3],
     ticks: u64,
     waker: Option<Waker>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct LaneCredit {
-    left: usize,
-    full: usize,
-    shut_until: Option<Timestamp>,
-}
-
-/// How a lane's credit changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credit {
-    /// So many places became free.
-    Add(usize),
-    /// Exactly so many are free.
-    Exactly(usize),
-    /// None: the lane is shut until then.
-    ShutUntil(Timestamp),
-    /// As many as the lane has when it is empty.
-    Full,
 }
 
 /// What the scheduler can be told.
@@ -112,8 +93,8 @@ impl Scheduler {
             leasing: [false; 3],
             isps,
             lanes: BTreeMap::new(),
-            parked: HashSet::new(),
-            unparking: HashSet::new(),
+            parked: BTreeSet::new(),
+            unparking: BTreeSet::new(),
             awaiting: BTreeMap::new(),
             awaiting_count: [0; 3],
             ticks: 0,
@@ -255,11 +236,7 @@ impl Scheduler {
             Choice::Nowhere => return Route::Nowhere,
         };
         let full = lane_credit(destination.limits.connections);
-        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit {
-            left: full,
-            full,
-            shut_until: None,
-        });
+        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit::of(full));
         // Work that comes out of the park was counted when it was asked for.
         let may = if unparked == Some(&lane) {
             credit.left > 0
@@ -354,17 +331,7 @@ impl Scheduler {
 
     fn change_credit(&mut self, lane: &Lane, change: Credit, context: &PartContext<'_, Self>) {
         if let Some(credit) = self.lanes.get_mut(lane) {
-            credit.shut_until = match change {
-                Credit::ShutUntil(until) => Some(until),
-                Credit::Add(_) => credit.shut_until,
-                Credit::Exactly(_) | Credit::Full => None,
-            };
-            credit.left = match change {
-                Credit::ShutUntil(_) => 0,
-                Credit::Add(places) => (credit.left + places).min(credit.full),
-                Credit::Exactly(places) => places.min(credit.full),
-                Credit::Full => credit.full,
-            };
+            credit.change(change);
         }
         self.lease_parked(lane, context);
     }
@@ -375,11 +342,7 @@ impl Scheduler {
 
     fn credit(&self, lane: &Lane) -> LaneCredit {
         // A lane not seen since the start: its first parked deliveries tell its real size.
-        self.lanes.get(lane).copied().unwrap_or(LaneCredit {
-            left: lane_credit(1),
-            full: lane_credit(1),
-            shut_until: None,
-        })
+        self.lanes.get(lane).copied().unwrap_or(LaneCredit::of(lane_credit(1)))
     }
 
     fn park(&mut self, parkings: Vec<Parking>) {

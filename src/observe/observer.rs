@@ -21,6 +21,8 @@ const PROVIDER_LABELS_MAX: usize = 200;
 
 /// How a Delivery can end but by a reply.
 const ENDED_STATES: [State; 4] = [State::Expired, State::Suppressed, State::Cancelled, State::Unknown];
+/// Why a dot may be withheld: the names of `actors::settler::Withheld`.
+const WITHHELD_REASONS: [&str; 5] = ["stale", "expired", "suppressed", "unrecorded", "late"];
 /// How a store can fail.
 const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 
@@ -83,6 +85,9 @@ impl Observer {
         }
         for kind in STORE_ERROR_KINDS {
             self.count(names::STORE_ERRORS, &[("kind", kind)], 0);
+        }
+        for reason in WITHHELD_REASONS {
+            self.count(names::WITHHELD, &[("reason", reason)], 0);
         }
     }
 
