@@ -53,6 +53,8 @@ pub enum Method {
     Suppression,
     PutSuppression,
     DeleteSuppression,
+    PutNotes,
+    Notes,
     Purge,
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod history;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod model;
+pub(crate) mod notes;
 pub(crate) mod park;
 pub(crate) mod records;
 pub(crate) mod settle;
@@ -141,6 +142,13 @@ macro_rules! contract_tests {
                     settled_messages_are_purged_and_still_counted,
                     a_purge_takes_at_most_what_was_asked_for,
                     an_empty_store_has_no_depth,
+                ]
+                notes [
+                    what_was_learnt_is_read_by_kind_and_in_the_order_of_keys,
+                    the_last_note_under_a_key_wins,
+                    an_empty_value_takes_a_note_away,
+                    what_was_learnt_survives_a_crash,
+                    as_many_and_as_large_notes_as_may_be_are_kept,
                 ]
                 records [
                     tenants_are_kept,
