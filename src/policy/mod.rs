@@ -8,6 +8,7 @@ pub mod api_key;
 pub mod breaker;
 pub mod classify;
 pub mod dial_guard;
+pub mod dot_guard;
 pub mod fairness;
 pub mod lane_gate;
 pub mod lane_room;
