@@ -11,6 +11,7 @@ mod output;
 mod process;
 mod queue_memory;
 mod scrape;
+mod simulate;
 mod sink;
 mod w1;
 
@@ -35,6 +36,8 @@ enum Command {
     W1(w1::W1Arguments),
     /// Fill the queue of an engine whose only route is shut and report its memory.
     QueueMemory(queue_memory::QueueMemoryArguments),
+    /// Run the learning controller against simulated receivers on virtual time.
+    Simulate(simulate::SimulateArguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
             Command::Sink(arguments) => sink::run(&arguments).await,
             Command::W1(arguments) => w1::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
+            Command::Simulate(arguments) => simulate::run(&arguments),
         }
     });
     match outcome {

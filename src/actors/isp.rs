@@ -16,11 +16,12 @@ use super::sender::{OpenOrder, SenderMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict};
+use crate::domain::{Attempt, AttemptOutcome, Destination, Failure, Lane, LaneAction, ProviderId};
+use crate::domain::{SourceId, Timestamp, Verdict};
 use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_gate::{LaneGate, Live};
-use crate::policy::lane_room::{LaneRoom, Step};
+use crate::policy::lane_room::{LaneRoom, Report, Step};
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased};
 
@@ -48,8 +49,8 @@ pub enum IspMessage {
     PutBack(SourceId, Arc<str>, Box<Leased>),
     /// A session ended.
     Ended(SourceId),
-    /// The provider answered a message of this Source: its wish, and whether that was a delivery.
-    Signal(SourceId, LaneAction, bool),
+    /// The provider answered a message of this Source.
+    Signal(SourceId, Report),
     /// Look again at the lane of this Source.
     Pump(SourceId, Timestamp),
     /// A shut lane may try again.
@@ -230,8 +231,10 @@ impl Isp {
     }
 
     fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+        let now = self.now();
         if let Some(state) = self.lanes.get_mut(source) {
-            state.room.opened(site);
+            let up = self.tools.live.of(&state.lane).up;
+            state.room.opened(site, up, now);
             state.works_again(&self.scheduler);
         }
     }
@@ -248,6 +251,9 @@ impl Isp {
             return;
         };
         let up = self.tools.live.of(&state.lane).up;
+        if up > 0 && matches!(attempt.outcome, AttemptOutcome::Failed(Failure::Local(_))) {
+            return state.room.open_withdrawn(site);
+        }
         state.room.open_failed(site, action, up, now);
         if up > 0 {
             return;
@@ -397,9 +403,7 @@ fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, cont
         sender.try_send(SenderMessage::Open(Box::new(order)))
     });
     if sent.is_none_or(|sent| sent.is_err()) {
-        state
-            .room
-            .open_failed(site, LaneAction::None, 1, tools.surroundings.clock.now());
+        state.room.open_withdrawn(site);
     }
 }
 
@@ -442,16 +446,16 @@ impl Part for Isp {
                 self.pump(&source, context);
             }
             IspMessage::Ended(source) => self.pump(&source, context),
-            IspMessage::Signal(source, action, delivered) => {
+            IspMessage::Signal(source, report) => {
                 let now = self.now();
                 if let Some(state) = self.lanes.get_mut(&source) {
                     let up = self.tools.live.of(&state.lane).up;
-                    state.room.answered(action, delivered, up, now);
-                    if delivered && state.room.shut_until(now).is_none() {
+                    state.room.answered(report, up, now);
+                    if report.delivered && state.room.shut_until(now).is_none() {
                         state.works_again(&self.scheduler);
                     }
                 }
-                if action != LaneAction::None {
+                if report.action != LaneAction::None || !report.delivered {
                     self.pump(&source, context);
                 }
             }

@@ -303,8 +303,8 @@ pub(super) struct Slow {
 impl Default for Slow {
     fn default() -> Self {
         Self {
-            first_pause: seconds(5),
-            longest_pause: seconds(300),
+            first_pause: seconds(1),
+            longest_pause: seconds(900),
         }
     }
 }

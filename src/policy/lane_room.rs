@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Class, LaneAction, Timestamp};
+use crate::policy::controller::Answer;
 use crate::policy::lane_gate::{LaneGate, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
@@ -44,6 +45,19 @@ pub enum Step<T> {
     },
     /// Nothing more to do before this time.
     AskAgainAt(Timestamp),
+}
+
+/// What the provider answered to a message of this lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Its wish for the lane.
+    pub action: LaneAction,
+    /// Whether that was a delivery.
+    pub delivered: bool,
+    /// When the attempt began.
+    pub started: Timestamp,
+    /// Messages that its connection had carried before it, if that is known.
+    pub before: Option<u32>,
 }
 
 /// The waiting room of one lane.
@@ -154,24 +168,42 @@ impl<T> LaneRoom<T> {
             .push_back((ticket, now));
     }
 
-    /// A session that was being opened is up.
-    pub fn opened(&mut self, site: &Arc<str>) {
-        self.gate.on_opened();
+    /// A session that was being opened is up; `up` counts it.
+    pub fn opened(&mut self, site: &Arc<str>, up: u32, now: Timestamp) {
         self.no_longer_opening(site);
+        self.gate.on_opened(self.live(up), now);
     }
 
     /// A session could not be opened while `up` others are up.
     pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, up: u32, now: Timestamp) {
         self.no_longer_opening(site);
-        self.gate.on_open_failed(action, up, now);
+        self.gate.on_open_failed(action, self.live(up), now);
     }
 
-    /// The provider answered a message: its wish, and whether it was a delivery.
-    pub fn answered(&mut self, action: LaneAction, delivered: bool, up: u32, now: Timestamp) {
-        if delivered {
-            self.gate.on_delivered(now);
-        }
-        self.gate.on_action(action, up, now);
+    /// A session was not opened after all, and the provider has no part in it.
+    pub fn open_withdrawn(&mut self, site: &Arc<str>) {
+        self.no_longer_opening(site);
+        self.gate.on_open_lost();
+    }
+
+    /// The provider answered a message. Its session is busy until it asks again.
+    pub fn answered(&mut self, report: Report, up: u32, now: Timestamp) {
+        let idle = self.sites.values().map(|site| site.idle.len()).sum::<usize>();
+        let live = self.live(up);
+        let answer = Answer {
+            action: report.action,
+            delivered: report.delivered,
+            started: report.started,
+            busy: (up + live.opening).saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)),
+            before: report.before,
+        };
+        self.gate.on_answer(answer, live, now);
+    }
+
+    /// What the lane has learnt and decided.
+    #[must_use]
+    pub fn gate(&self) -> &LaneGate {
+        &self.gate
     }
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.
@@ -213,7 +245,7 @@ impl<T> LaneRoom<T> {
     /// No connection of the lane is up or being opened: whoever was thought to open one has died without a word.
     pub fn nobody_is_coming(&mut self) {
         self.sites.values_mut().for_each(|site| site.opening = 0);
-        self.gate.on_open_lost();
+        self.gate.on_nobody_left();
     }
 
     /// Everything, when the owner stops.
@@ -275,7 +307,11 @@ impl<T> LaneRoom<T> {
         let mut live = live;
         let mut short_of_connections = false;
         for (name, site) in &mut self.sites {
-            let wanted = site.queued().saturating_sub(site.idle.len() + site.opening);
+            // Where a session waits for the pace of the lane, another one would only wait beside it.
+            let wanted = match site.idle.is_empty() {
+                true => site.queued().saturating_sub(site.opening),
+                false => 0,
+            };
             for _ in 0..wanted {
                 match self.gate.open(live, now) {
                     Permit::Go => {
@@ -312,6 +348,15 @@ impl<T> LaneRoom<T> {
         }
     }
 
+    /// Those up, and those that this room believes are on their way.
+    fn live(&self, up: u32) -> Live {
+        let opening = self.sites.values().map(|site| site.opening).sum::<usize>();
+        Live {
+            up,
+            opening: u32::try_from(opening).unwrap_or(u32::MAX),
+        }
+    }
+
     fn no_longer_opening(&mut self, site: &Arc<str>) {
         if let Some(site) = self.sites.get_mut(site) {
             site.opening = site.opening.saturating_sub(1);
@@ -337,7 +382,21 @@ mod tests {
             messages_per_connection: 20,
             messages_per_second: rate,
         };
-        LaneRoom::new(LaneGate::new(limits, LaneGateSettings::default(), Timestamp(0)), IDLE)
+        let settings = LaneGateSettings {
+            connections_start: connections,
+            stop_least: Duration::ZERO,
+            ..LaneGateSettings::default()
+        };
+        LaneRoom::new(LaneGate::new(limits, settings, Timestamp(0)), IDLE)
+    }
+
+    fn stop() -> Report {
+        Report {
+            action: LaneAction::Stop(Duration::from_secs(60)),
+            delivered: false,
+            started: Timestamp(0),
+            before: None,
+        }
     }
 
     fn site(name: &str) -> Arc<str> {
@@ -358,7 +417,7 @@ mod tests {
         room.offer(&site("a"), Class::Transactional, "one");
         assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
         assert_eq!(room.steps(up(1), Timestamp(0)), [], "one connection for one message");
-        room.opened(&site("a"));
+        room.opened(&site("a"), 1, Timestamp(0));
         room.ask(&site("a"), 7, Timestamp(1));
         assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
         assert_eq!(room.queued(), 0);
@@ -403,7 +462,7 @@ mod tests {
         room.offer(&site("b"), Class::Transactional, "one");
         assert_eq!(room.steps(up(1), Timestamp(0)), [Step::Close { ticket: 1 }]);
         assert_eq!(room.steps(up(0), Timestamp(0)), [open("b")]);
-        room.opened(&site("b"));
+        room.opened(&site("b"), 1, Timestamp(0));
         room.ask(&site("b"), 2, Timestamp(5));
         assert!(matches!(
             room.steps(up(1), Timestamp(5))[..],
@@ -420,7 +479,7 @@ mod tests {
         room.offer(&site("a"), Class::Transactional, "one");
         room.offer(&site("b"), Class::Transactional, "two");
         room.ask(&site("c"), 9, Timestamp(0));
-        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 1, Timestamp(0));
+        room.answered(stop(), 1, Timestamp(0));
         let steps = room.steps(up(1), Timestamp(0));
         assert_eq!(
             steps,
@@ -448,7 +507,7 @@ mod tests {
     #[test]
     fn a_canary_that_died_without_a_word_is_sent_again() {
         let mut room = room(5, None);
-        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 0, Timestamp(0));
+        room.answered(stop(), 0, Timestamp(0));
         room.offer(&site("a"), Class::Transactional, "canary");
         assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
         room.nobody_is_coming();
