@@ -287,7 +287,7 @@ impl Default for Breaker {
     fn default() -> Self {
         Self {
             failures: Positive(3),
-            first_pause: seconds(30),
+            first_pause: seconds(10),
             longest_pause: seconds(30 * 60),
         }
     }

@@ -24,7 +24,7 @@ impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
             failures_to_open: 3,
-            first_pause: Duration::from_secs(30),
+            first_pause: Duration::from_secs(10),
             longest_pause: Duration::from_secs(30 * 60),
         }
     }
@@ -133,8 +133,8 @@ mod tests {
         assert_eq!(breaker.circuit(Timestamp(0)), Circuit::Closed);
         assert!(breaker.on_failure(0, Timestamp(0)));
         assert_eq!(
-            breaker.circuit(Timestamp(29 * SECOND)),
-            Circuit::OpenUntil(Timestamp(30 * SECOND))
+            breaker.circuit(Timestamp(9 * SECOND)),
+            Circuit::OpenUntil(Timestamp(10 * SECOND))
         );
         assert_eq!(breaker.circuit(Timestamp(30 * SECOND)), Circuit::Canary);
         breaker.on_canary_sent();
@@ -158,7 +158,7 @@ mod tests {
             now = until;
             breaker.on_canary_sent();
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280]);
         breaker.on_success();
         assert_eq!(breaker.circuit(now), Circuit::Closed);
         assert!(!breaker.on_failure(0, now));

@@ -82,6 +82,7 @@ pub struct Congestion {
     ceiling: Option<u32>,
     probe_at: Timestamp,
     probe_wait: Duration,
+    probing: bool,
     refusals: u32,
     refused_level: u32,
     stale: u32,
@@ -135,6 +136,7 @@ impl Congestion {
             ceiling: None,
             probe_at: now,
             probe_wait: settings.probe_first,
+            probing: false,
             refusals: 0,
             refused_level: 0,
             stale: 0,
@@ -203,10 +205,11 @@ impl Congestion {
             return Opening::At(self.probe_at);
         }
         // A probe that goes out beside a refill would be taken for one that was refused below the ceiling.
-        match opening > 0 && total - opening < self.target() {
-            true => Opening::Full,
-            false => Opening::Go,
+        if opening > 0 && up < self.target() {
+            return Opening::Full;
         }
+        self.probing = true;
+        Opening::Go
     }
 
     /// A connection came up; `up` counts it, `opening` are still on their way. Gives the old target when it changed.
@@ -227,6 +230,7 @@ impl Congestion {
         }
         if self.ceiling.is_some_and(|ceiling| up > ceiling) {
             self.ceiling = Some(up);
+            self.probing = false;
             if is_new {
                 self.probe_wait = (self.probe_wait / 4).max(self.settings.probe_first);
                 self.probe_at = now;
@@ -247,6 +251,12 @@ impl Congestion {
             return None;
         }
         self.stale = opening;
+        // While a probe is out a session may end and another be opened in its place: the refusal is still about the ceiling.
+        let probed = std::mem::take(&mut self.probing);
+        let up = self
+            .ceiling
+            .filter(|_| probed && up > 0)
+            .map_or(up, |ceiling| up.max(ceiling));
         if up == 0 {
             // Nothing to learn of limits: but if the next one comes up, it meant nothing.
             self.refusals = (self.refusals + 1).min(DISBELIEF_MAX);

@@ -430,7 +430,11 @@ mod tests {
         assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
         room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
         assert_eq!(room.queued(), 1);
-        assert_eq!(room.steps(up(1), Timestamp(0)), [], "the ceiling is what is up");
+        let steps = room.steps(up(1), Timestamp(0));
+        assert!(
+            matches!(steps[..], [Step::AskAgainAt(_)]),
+            "the ceiling is what is up: {steps:?}"
+        );
         room.ask(&site("a"), 1, Timestamp(1));
         assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
     }

@@ -4,18 +4,24 @@
 //! logs or knows an actor.
 
 pub mod admission;
+pub mod allowance;
 pub mod api_key;
 pub mod breaker;
 pub mod classify;
 pub mod congestion;
 pub mod controller;
 pub mod dial_guard;
+pub mod dip;
 pub mod fairness;
+pub mod hold;
 pub mod lane_gate;
 pub mod lane_room;
 pub mod latency_floor;
+pub mod let_through;
+pub mod lowered;
 pub mod mx;
 pub mod pace;
+pub mod probe_budget;
 pub mod provider_map;
 pub mod rate_meter;
 pub mod restart;

@@ -18,6 +18,12 @@
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use crate::policy::allowance::Allowance;
+use crate::policy::dip::{Dip, RECOVERY};
+use crate::policy::hold::Hold;
+use crate::policy::let_through::LetThrough;
+use crate::policy::lowered::Lowered;
+use crate::policy::probe_budget::{PROBE_SOONEST, ProbeBudget};
 use crate::policy::rate_meter::RateMeter;
 
 /// Pins of the rate.
@@ -48,12 +54,6 @@ impl Default for PaceSettings {
 const DIP: f64 = 0.85;
 /// The same when nothing could be measured.
 const DEEP_DIP: f64 = 0.7;
-/// The time in which it comes back.
-const RECOVERY: Duration = Duration::from_secs(10);
-/// Messages that must have been delivered for a measurement.
-const MEASURED_LEAST: u64 = 6;
-/// The shortest time to measure over.
-const MEASURED_SECONDS: f64 = 0.8;
 /// The shortest epoch.
 const EPOCH_LEAST: Duration = Duration::from_secs(1);
 /// How far below the measured rate it cruises; grows when it is refused there.
@@ -70,22 +70,6 @@ const STEP_MOST: f64 = 0.5;
 const PROBE_EXTRA: f64 = 1.5;
 /// Where the provider's bucket is larger than a second's worth, a probe lasts until that is used up, but not longer.
 const PROBE_LONGEST: Duration = Duration::from_secs(80);
-/// Refusals that follow one of a probe this closely are its price too.
-const COST_FOR: Duration = Duration::from_secs(30);
-/// Refused messages per delivered one that probes may cost.
-const REFUSED_SHARE: f64 = 0.0005;
-/// The same below `SLOW` messages a second, where a refusal is a larger part of what is sent.
-const REFUSED_SHARE_SLOW: f64 = 0.003;
-const SLOW: f64 = 1.95;
-/// The same while it was faster not long ago: what came down may go up again.
-const REFUSED_SHARE_LOWERED: f64 = 0.0015;
-/// A pace below this part of an earlier one has been lowered,
-const LOWERED: f64 = 0.75;
-/// and for so long that is remembered.
-const LOWERED_FOR: Duration = Duration::from_secs(3600);
-/// Time between two probes at least and at most.
-const PROBE_SOONEST: Duration = Duration::from_secs(40);
-const PROBE_LATEST: Duration = Duration::from_secs(3600);
 /// Where the door closes: its time is at most one part in this many.
 const BOXED_PARTS: u32 = 100;
 /// The search there begins this long after it opened for the first time.
@@ -101,8 +85,6 @@ const AFTER_BLOCK: Duration = Duration::from_secs(4 * 3600);
 /// Slices of the meters: sixteen are a minute, and two seconds.
 const MINUTE_SLICE_MS: u64 = 4_000;
 const SENT_SLICE_MS: u64 = 125;
-/// A canary that is not heard of for so long is lost.
-const CANARY_LOST: Duration = Duration::from_secs(660);
 /// Seconds of pace that may go out at once.
 const BURST_SECONDS: f64 = 0.1;
 
@@ -123,19 +105,10 @@ pub struct Pace {
     blocked: Option<(f64, Timestamp)>,
     closed_for: Duration,
     epoch: Timestamp,
-    counted_from: Timestamp,
-    counted: u64,
-    counted_full: bool,
-    probe_hit: bool,
-    allowance: f64,
-    climb: Option<Climb>,
-    climbed: Option<(f64, f64)>,
-    delivered: u64,
-    lowered: Option<(f64, Timestamp)>,
-    settled_at: Timestamp,
-    cost: f64,
-    cost_now: f64,
-    cost_until: Timestamp,
+    through: LetThrough,
+    allowance: Allowance,
+    budget: ProbeBudget,
+    lowered: Lowered,
     minute: RateMeter,
     sent: RateMeter,
     change: Option<PaceChange>,
@@ -146,31 +119,9 @@ pub struct Pace {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Dip {
-    depth: f64,
-    since: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy)]
 struct Probe {
     rate: f64,
     until: Timestamp,
-}
-
-/// Probes without a refusal, one after the other.
-#[derive(Debug, Clone, Copy)]
-struct Climb {
-    since: Timestamp,
-    delivered: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Hold {
-    since: Timestamp,
-    until: Timestamp,
-    pause: Duration,
-    canary: Option<Timestamp>,
-    refused: u32,
 }
 
 /// An old and a new rate, messages a second; none: no limit.
@@ -206,22 +157,10 @@ impl Pace {
             blocked: None,
             closed_for: Duration::ZERO,
             epoch: Timestamp(0),
-            counted_from: now,
-            counted: 0,
-            counted_full: true,
-            probe_hit: false,
-            allowance: 0.0,
-            climb: Some(Climb {
-                since: now,
-                delivered: 0,
-            }),
-            climbed: None,
-            delivered: 0,
-            lowered: None,
-            settled_at: now,
-            cost: 1.0,
-            cost_now: 0.0,
-            cost_until: Timestamp(0),
+            through: LetThrough::new(now, true),
+            allowance: Allowance::new(now),
+            budget: ProbeBudget::default(),
+            lowered: Lowered::new(now),
             minute: RateMeter::new(MINUTE_SLICE_MS),
             sent: RateMeter::new(SENT_SLICE_MS),
             change: None,
@@ -242,7 +181,7 @@ impl Pace {
     pub fn restore(&mut self, cruise: Option<f64>, now: Timestamp) {
         self.cruise = cruise.filter(|rate| rate.is_finite()).map(|rate| self.pinned(rate));
         if self.cruise.is_some() {
-            self.dip = Some(Dip { depth: 0.5, since: now });
+            self.dip = Some(Dip::new(0.5, now));
             self.probe_at = now.plus(PROBE_SOONEST);
         }
     }
@@ -258,10 +197,7 @@ impl Pace {
         let Some(base) = base else {
             return self.settings.most;
         };
-        let dip = self.dip.map_or(1.0, |dip| {
-            let left = 1.0 - (now.since(dip.since).as_secs_f64() / RECOVERY.as_secs_f64()).min(1.0);
-            1.0 - (1.0 - dip.depth) * left.powi(3)
-        });
+        let dip = self.dip.map_or(1.0, |dip| dip.part(now));
         Some((base * dip).max(self.settings.least))
     }
 
@@ -286,12 +222,7 @@ impl Pace {
 
     fn allowed(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         if let Some(hold) = &mut self.hold {
-            let until = hold.canary.map_or(hold.until, |sent| sent.plus(CANARY_LOST));
-            if now < until {
-                return Err(until);
-            }
-            hold.canary = Some(now);
-            return Ok(());
+            return hold.take(now);
         }
         self.turn_probe(now);
         let Some(rate) = self.rate(now) else {
@@ -320,7 +251,7 @@ impl Pace {
     /// A canary that is out will never be heard of: another may be sent.
     pub fn on_canary_lost(&mut self) {
         if let Some(hold) = &mut self.hold {
-            hold.canary = None;
+            hold.on_lost();
         }
     }
 
@@ -329,26 +260,18 @@ impl Pace {
         let seconds = now.since(started).as_secs_f64();
         self.latency += (seconds - self.latency) / 20.0;
         self.minute.count(now);
-        self.delivered += 1;
-        self.counted += u64::from(now >= self.counted_from);
-        let hold = self
-            .hold
-            .filter(|hold| hold.canary.is_some_and(|sent| started >= sent))?;
+        self.allowance.on_delivered();
+        self.through.on_delivered(now);
+        let hold = self.hold.filter(|hold| hold.is_canary(started))?;
         self.reopen(hold, now)
     }
 
     /// A message that was begun at `started` was refused for its rate.
     pub fn on_refused(&mut self, started: Timestamp, now: Timestamp) -> Option<PaceChange> {
-        if now < self.cost_until {
-            self.cost_now += 1.0;
-            self.cost_until = now.plus(COST_FOR);
-        }
+        self.budget.on_refused(now);
         if let Some(hold) = &mut self.hold {
-            if hold.canary.is_some_and(|sent| started >= sent) {
-                hold.canary = None;
-                hold.refused += 1;
-                hold.pause = (hold.pause * 2).min(self.settings.hold_longest);
-                hold.until = now.plus(hold.pause);
+            if hold.is_canary(started) {
+                hold.on_refused(now);
             }
             return None;
         }
@@ -363,16 +286,22 @@ impl Pace {
             self.first_refusal(now);
             return Some((old, self.cruise));
         };
-        let dry = self.counted == 0 && now >= self.counted_from;
-        let (cruise, depth) = match self.measured(now) {
+        let dry = self.through.is_nothing(now);
+        let (cruise, depth) = match self.through.measured(self.latency, now) {
             Some(rate) => self.after_measuring(rate, offered, was_probe),
             None if was_probe => (old.unwrap_or(offered).min(offered * 0.98), DIP),
-            None => (self.guessed(offered, now), DEEP_DIP / 0.95),
+            // Less than what is offered, and no more than whole messages allow.
+            None => {
+                let at_most = self.through.at_most(now).unwrap_or(f64::INFINITY);
+                ((offered * 0.95).min(at_most), DEEP_DIP / 0.95)
+            }
         };
         self.cruise = Some(self.pinned(cruise));
-        self.remember_lowered(old, now);
+        if let Some((old, new)) = old.zip(self.cruise) {
+            self.lowered.on_change(old, new, now);
+        }
         self.refused = Some(self.refused.map_or(offered, |known| known.min(offered)).max(cruise));
-        self.dip = Some(Dip { depth, since: now });
+        self.dip = Some(Dip::new(depth, now));
         self.schedule_probe(now);
         if self.closed_for > Duration::ZERO {
             self.hold(self.closed_for, now);
@@ -384,19 +313,14 @@ impl Pace {
                 now,
             );
         }
-        self.count_from(now.plus(self.settle()), false);
+        self.through = LetThrough::new(now.plus(self.settle()), false);
         Some((old, self.cruise))
     }
 
     /// A message that was begun at `started` met an answer that says nothing about the rate: a canary tells nothing.
-    pub fn on_other(&mut self, started: Timestamp, now: Timestamp) {
-        if let Some(hold) = self
-            .hold
-            .as_mut()
-            .filter(|hold| hold.canary.is_some_and(|sent| started >= sent))
-        {
-            hold.canary = None;
-            hold.until = now;
+    pub fn on_other(&mut self, started: Timestamp) {
+        if let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_canary(started)) {
+            hold.on_lost();
         }
     }
 
@@ -413,10 +337,9 @@ impl Pace {
         self.refused = Some(went_through);
         self.probe = None;
         self.hold = None;
-        self.climb = None;
-        self.climbed = None;
+        self.allowance.forget_climb();
         self.schedule_probe(now);
-        self.count_from(now, true);
+        self.through = LetThrough::new(now, true);
         Some((old, self.cruise))
     }
 
@@ -425,26 +348,10 @@ impl Pace {
         self.cruise = Some(self.pinned(seen * 0.95));
         self.refused = Some(seen);
         self.hold(self.settings.hold_first.max(Duration::from_secs_f64(1.0 / seen)), now);
-        self.dip = Some(Dip {
-            depth: DEEP_DIP,
-            since: now,
-        });
+        self.dip = Some(Dip::new(DEEP_DIP, now));
         self.tokens = 0.0;
         self.schedule_probe(now);
-        self.count_from(now.plus(self.settle()), false);
-    }
-
-    /// What the provider let through since its allowance was last used up, a second.
-    fn measured(&self, now: Timestamp) -> Option<f64> {
-        let seconds = now.since(self.counted_from).as_secs_f64();
-        if self.counted < MEASURED_LEAST || seconds < MEASURED_SECONDS.max(1.5 * self.latency) {
-            return None;
-        }
-        // When it began with a full allowance, a second's worth of it is not rate.
-        let seconds = seconds + if self.counted_full { 1.0 } else { 0.0 };
-        #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
-        let rate = (self.counted as f64 - 0.5) / seconds;
-        Some(rate)
+        self.through = LetThrough::new(now.plus(self.settle()), false);
     }
 
     fn after_measuring(&mut self, measured: f64, offered: f64, was_probe: bool) -> (f64, f64) {
@@ -466,109 +373,54 @@ impl Pace {
         let length = EPOCH_LEAST + Duration::from_secs_f64(self.latency.min(60.0));
         self.epoch = now.plus(length);
         if is_probe {
-            self.probe_hit = true;
-            self.cost_now = 1.0;
-            self.cost_until = now.plus(COST_FOR);
+            self.budget.on_probe_refused(now);
         }
-        #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
-        let climbed = |climb: Climb| {
-            let delivered = (self.delivered - climb.delivered) as f64;
-            (now.since(climb.since).as_secs_f64(), delivered)
-        };
-        self.climbed = self.climb.take().map(climbed).or(self.climbed);
+        self.allowance.on_refused(now);
         self.step = STEP_FIRST;
-    }
-
-    /// Refusals since the last probe are its price, when it was refused: only probes can be made dearer.
-    fn settle_cost(&mut self) {
-        if self.probe_hit {
-            // One dear surprise, as when capacity falls just then, is not the price of probes.
-            let price = self.cost_now.min(3.0 * self.cost + 3.0);
-            self.cost = (self.cost + (price - self.cost) / 3.0).max(1.0);
-        }
-        self.probe_hit = false;
-        self.cost_now = 0.0;
-        // What went through on the last climb beyond the pace that was found afterwards came out of the provider's bucket.
-        if let Some((seconds, delivered)) = self.climbed.take() {
-            let beyond = (delivered - seconds * self.cruise.unwrap_or(0.0)).max(0.0);
-            self.allowance += (beyond - self.allowance) / 2.0;
-        }
-    }
-
-    /// Too little was delivered for a measurement: less than what is offered, and no more than whole messages allow.
-    fn guessed(&self, offered: f64, now: Timestamp) -> f64 {
-        let seconds = now.since(self.counted_from).as_secs_f64();
-        let less = offered * 0.95;
-        if seconds < EPOCH_LEAST.as_secs_f64() || self.counted_full {
-            return less;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
-        let at_most = (self.counted + 1) as f64 / seconds;
-        less.min(at_most)
     }
 
     fn settle(&self) -> Duration {
         Duration::from_secs_f64(self.latency.min(60.0))
     }
 
-    fn count_from(&mut self, from: Timestamp, full: bool) {
-        self.counted_from = from;
-        self.counted = 0;
-        self.counted_full = full;
-    }
-
     fn hold(&mut self, pause: Duration, now: Timestamp) {
-        self.hold = Some(Hold {
-            since: now,
-            until: now.plus(pause),
-            pause,
-            canary: None,
-            refused: 0,
-        });
+        self.hold = Some(Hold::new(pause, self.settings.hold_longest, now));
     }
 
     /// The canary came through.
     fn reopen(&mut self, hold: Hold, now: Timestamp) -> Option<PaceChange> {
         let old = self.cruise;
         self.hold = None;
-        self.dip = Some(Dip {
-            depth: DEEP_DIP,
-            since: now,
-        });
+        self.dip = Some(Dip::new(DEEP_DIP, now));
         self.tokens = 0.0;
         self.filled_at = now;
-        let closed = now.since(hold.since);
-        let was_closed = closed >= BOX_LEAST && (hold.refused > 0 || self.closed_for > Duration::ZERO);
+        let closed = hold.lasted(now);
+        let was_closed = closed >= BOX_LEAST && (hold.refused() > 0 || self.closed_for > Duration::ZERO);
         // Where its allowance was full again, the slow start after a hold would pass for a slow provider.
-        self.count_from(if was_closed { now.plus(RECOVERY / 2) } else { now }, was_closed);
+        let from = if was_closed { now.plus(RECOVERY / 2) } else { now };
+        self.through = LetThrough::new(from, was_closed);
         let cruise = self.cruise?;
         if was_closed {
             let is_first = self.closed_for.is_zero();
-            self.closed_for = hold.pause.max(self.closed_for);
+            self.closed_for = hold.pause().max(self.closed_for);
             self.margin = self.margin.max(MARGIN_BOXED);
-            let least = 2.0 / hold.pause.as_secs_f64();
+            let least = 2.0 / hold.pause().as_secs_f64();
             self.cruise = Some(if is_first {
                 self.pinned((cruise / 2.0).max(least).min(cruise))
             } else {
                 cruise
             });
             self.schedule_probe(now);
-        } else if hold.refused > 0 {
+        } else if hold.refused() > 0 {
             // Its pause was about the time that one message takes to be allowed.
-            self.cruise = Some(self.pinned(cruise.min(2.0 / hold.pause.as_secs_f64())));
+            self.cruise = Some(self.pinned(cruise.min(2.0 / hold.pause().as_secs_f64())));
         }
         Some((old, self.cruise)).filter(|(old, new)| old != new)
     }
 
     fn schedule_probe(&mut self, now: Timestamp) {
         let Some(cruise) = self.cruise else { return };
-        let share = match (cruise < SLOW, self.is_lowered(now)) {
-            (true, _) => REFUSED_SHARE_SLOW,
-            (false, true) => REFUSED_SHARE_LOWERED,
-            (false, false) => REFUSED_SHARE,
-        };
-        let paid = Duration::from_secs_f64((self.cost / (share * cruise)).min(PROBE_LATEST.as_secs_f64()));
-        let mut wait = paid.clamp(PROBE_SOONEST, PROBE_LATEST);
+        let mut wait = self.budget.wait(cruise, self.lowered.is_lowered(cruise, now));
         let far = self.is_far();
         if self.closed_for > Duration::ZERO {
             wait = if far {
@@ -580,25 +432,6 @@ impl Pace {
             wait = wait.min(RECOVERY);
         }
         self.probe_at = now.plus(wait);
-    }
-
-    fn is_lowered(&self, now: Timestamp) -> bool {
-        let before = self.lowered.filter(|(_, at)| now.since(*at) < LOWERED_FOR);
-        before
-            .zip(self.cruise)
-            .is_some_and(|((from, _), cruise)| cruise < LOWERED * from)
-    }
-
-    /// A pace that was kept for a while and is left for a slower one is remembered.
-    fn remember_lowered(&mut self, old: Option<f64>, now: Timestamp) {
-        let Some((old, new)) = old.zip(self.cruise) else { return };
-        let settled = now.since(self.settled_at) >= PROBE_SOONEST;
-        if settled && new < old && !self.is_lowered(now) {
-            self.lowered = Some((old, now));
-        }
-        if new < LOWERED * old || !settled {
-            self.settled_at = now;
-        }
     }
 
     /// Whether it is known to be far below what was refused.
@@ -618,7 +451,7 @@ impl Pace {
             if self.refilled_full {
                 // There was too little mail to tell.
                 self.probe_at = now.plus(PROBE_SOONEST);
-                self.climb = None;
+                self.allowance.forget_climb();
                 return;
             }
             self.cruise = Some(self.pinned(probe.rate));
@@ -642,14 +475,10 @@ impl Pace {
             .filter(|_| self.is_far())
             .map_or(0.0, |refused| (refused / cruise - 1.0) / 2.0);
         let step = self.step.max(halfway).min(STEP_MOST);
-        self.settle_cost();
-        let seconds = PROBE_EXTRA * (1.0_f64).max(1.0 / cruise).max(self.allowance / cruise) / step;
+        self.budget.on_probe();
+        let allowance = self.allowance.on_probe(cruise, now);
         let shortest = PROBE_EXTRA * (1.0_f64).max(1.0 / cruise) / step;
-        let seconds = seconds.min(PROBE_LONGEST.as_secs_f64().max(shortest));
-        self.climb.get_or_insert(Climb {
-            since: now,
-            delivered: self.delivered,
-        });
+        let seconds = shortest.max((PROBE_EXTRA * allowance / cruise / step).min(PROBE_LONGEST.as_secs_f64()));
         self.probe = Some(Probe {
             rate: (cruise * (1.0 + step)).min(most.unwrap_or(f64::INFINITY)),
             until: now.plus(Duration::from_secs_f64(seconds)),
@@ -660,5 +489,71 @@ impl Pace {
     fn pinned(&self, rate: f64) -> f64 {
         rate.min(self.settings.most.unwrap_or(f64::INFINITY))
             .max(self.settings.least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+
+    fn limited(rate: f64) -> Pace {
+        let mut pace = Pace::new(PaceSettings::default(), Timestamp(0));
+        pace.restore(Some(rate), Timestamp(0));
+        pace
+    }
+
+    #[test]
+    fn nothing_limits_it_until_something_is_refused() {
+        let mut pace = Pace::new(PaceSettings::default(), Timestamp(0));
+        assert!((0..1_000).all(|_| pace.take(Timestamp(5)).is_ok()));
+        let change = pace.on_refused(Timestamp(5), Timestamp(30));
+        assert!(matches!(change, Some((None, Some(_)))), "{change:?}");
+        assert!(pace.take(Timestamp(31)).is_err());
+    }
+
+    #[test]
+    fn one_burst_of_refusals_is_one_decrease() {
+        let mut pace = limited(100.0);
+        let now = Timestamp(60 * SECOND);
+        let first = pace.on_refused(now, now).unwrap();
+        let later = now.plus(Duration::from_millis(300));
+        assert_eq!(pace.on_refused(now, later), None, "began before the decrease");
+        assert_eq!(pace.cruise(), first.1);
+    }
+
+    #[test]
+    fn after_a_refusal_no_more_than_nine_tenths_go_out_at_once_and_it_comes_back_in_ten_seconds() {
+        let mut pace = limited(100.0);
+        let now = Timestamp(60 * SECOND);
+        let before = pace.rate(now).unwrap();
+        pace.on_refused(now, now);
+        assert!(pace.rate(now).unwrap() <= 0.9 * before);
+        let after = pace.rate(now.plus(RECOVERY)).unwrap();
+        assert!((0.9 * before..before).contains(&after), "{after} of {before}");
+    }
+
+    #[test]
+    fn half_of_what_was_known_is_sent_after_a_restart() {
+        assert_eq!(limited(10.0).rate(Timestamp(0)), Some(5.0));
+    }
+
+    #[test]
+    fn pins_hold() {
+        let settings = PaceSettings {
+            least: 2.0,
+            most: Some(5.0),
+            ..PaceSettings::default()
+        };
+        let mut pace = Pace::new(settings, Timestamp(0));
+        assert_eq!(pace.rate(Timestamp(0)), Some(5.0));
+        pace.restore(Some(50.0), Timestamp(0));
+        assert_eq!(pace.rate(Timestamp(60 * SECOND)), Some(5.0));
+        for second in 60..400 {
+            let now = Timestamp(second * SECOND);
+            pace.on_refused(now, now);
+        }
+        assert!(pace.rate(Timestamp(500 * SECOND)).unwrap() >= 2.0);
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Outcome {
     pub(crate) greylisted: u64,
     /// Connections, summed over seconds.
     pub(crate) connection_seconds: u64,
-    /// Most connections that were up or opening at once, above what the algorithm said it would use.
+    /// Most connections, when one was opened, above what the algorithm said it would use.
     pub(crate) over_target_max: u32,
     /// Blocks for reputation, and messages that were tried while one was on.
     pub(crate) blocks: (u64, u64),
@@ -275,13 +275,13 @@ impl<'a> World<'a> {
                 }
             }
         }
-        let live = self.live();
-        let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());
-        self.outcome.over_target_max = self.outcome.over_target_max.max(over);
     }
 
     fn open(&mut self, at: Duration) {
         self.opening += 1;
+        let live = self.live();
+        let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());
+        self.outcome.over_target_max = self.outcome.over_target_max.max(over);
         let (wait, answer) = self.model.connect(at);
         let event = match answer {
             ConnectAnswer::Up(id) => Event::Up(id),
