@@ -407,3 +407,64 @@ impl Scenario {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+        Scenario::parse(&format!("name: test\n{text}"))
+    }
+
+    #[test]
+    fn a_whole_file_is_read_and_typos_and_nonsense_are_errors() {
+        let manual = include_str!("../SCENARIOS.md");
+        let example = manual
+            .split("```yaml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let scenario = Scenario::parse(example).unwrap();
+        assert_eq!((scenario.connections, scenario.steps.len()), (Some(24), 2));
+        for bad in [
+            "conections: 3",
+            "connections: 0",
+            "rates: [{per_second: 0}]",
+            "rates: [{per_second: .nan}]",
+            "bad_backends: {share: 1.5}",
+            "steps: [{at_seconds: 9}, {at_seconds: 3}]",
+            "service: {mean_ms: -1}",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn capacity_is_the_least_of_all_limits_and_follows_the_steps() {
+        let close = |scenario: &Scenario, seconds: f64, expect: Option<f64>| {
+            let capacity = scenario.capacity(seconds, 100);
+            let is_close = capacity.zip(expect).is_some_and(|(one, two)| (one - two).abs() < 0.01);
+            assert!(is_close || capacity == expect, "{capacity:?}, not {expect:?}");
+        };
+        let scenario =
+            parse("connections: 10\nsteps: [{at_seconds: 60, connections: 5, rates: [{per_second: 2}]}]").unwrap();
+        close(&scenario, 0.0, Some(10.0 * 100.0 / 50.1));
+        close(&scenario, 60.0, Some(2.0));
+        close(
+            &parse("messages_per_connection: 5\nconnections: 1").unwrap(),
+            0.0,
+            Some(5.0 / 2.6),
+        );
+        close(&parse("latency_knee: 8").unwrap(), 0.0, Some(16.0));
+        close(&parse("silent_close: true").unwrap(), 0.0, None);
+    }
+
+    #[test]
+    fn the_socket_receiver_gets_what_it_can_do_and_names_the_rest() {
+        let scenario = parse("connections: 4\nrates: [{per_second: 3}, {per_second: 1}]\nreputation: {messages: 5, window_seconds: 1, block_seconds: 9}\nservice: {distribution: constant, mean_ms: 7}").unwrap();
+        let (behaviour, cannot) = scenario.behaviour();
+        assert_eq!((behaviour.connections_per_ip, behaviour.message_delay_ms), (Some(4), 7));
+        assert_eq!(behaviour.rate.map(|rate| rate.burst), Some(3));
+        assert_eq!(cannot, ["rates: only the first is kept", "reputation"]);
+    }
+}

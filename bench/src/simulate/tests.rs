@@ -137,3 +137,16 @@ fn receivers_that_nobody_tuned_for_keep_the_bounds() {
         assert!(outcome.delivered_total() > 0, "seed {seed}");
     }
 }
+
+#[test]
+fn every_scenario_file_is_valid_and_has_a_capacity() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut names = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = Scenario::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert!(scenario.capacity(0.0, 100).is_some(), "{}", path.display());
+        assert!(names.insert(scenario.name), "{}: a name of its own", path.display());
+    }
+    assert!(names.len() >= 20);
+}

@@ -231,3 +231,111 @@ impl Model {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(text: &str) -> Model {
+        Model::new(Scenario::parse(&format!("name: test\n{text}")).unwrap(), 1)
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn up(model: &mut Model) -> u64 {
+        match model.connect(Duration::ZERO).1 {
+            ConnectAnswer::Up(id) => id,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    #[test]
+    fn one_connection_too_many_is_refused_until_one_ends() {
+        let mut model = model("connections: 2");
+        let first = up(&mut model);
+        up(&mut model);
+        assert_eq!(model.connect(seconds(1.0)).1, ConnectAnswer::TooMany);
+        model.close(first);
+        assert!(matches!(model.connect(seconds(2.0)).1, ConnectAnswer::Up(_)));
+        assert_eq!(model.live_max(), 2);
+    }
+
+    #[test]
+    fn over_an_hour_no_more_goes_through_than_rate_and_burst() {
+        let mut model = model("rates: [{per_second: 2, burst: 10}]");
+        let connection = up(&mut model);
+        let passed = (0..36_000)
+            .filter(|tenth| {
+                matches!(
+                    model.mail(connection, seconds(f64::from(*tenth) / 10.0)),
+                    MailAnswer::Going(_)
+                )
+            })
+            .count();
+        assert!((7_200..=7_210).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn a_box_that_extends_stays_shut_while_somebody_knocks() {
+        for (extends, expect) in [(false, true), (true, false)] {
+            let text = format!("rates: [{{per_second: 1}}]\npenalty_box: {{seconds: 10, extends: {extends}}}");
+            let mut model = model(&text);
+            let connection = up(&mut model);
+            assert!(matches!(model.mail(connection, seconds(0.0)), MailAnswer::Going(_)));
+            (0..12).for_each(|second| {
+                model.mail(connection, seconds(0.1 + f64::from(second)));
+            });
+            let open = matches!(model.mail(connection, seconds(13.5)), MailAnswer::Going(_));
+            assert_eq!(open, expect, "extends: {extends}");
+        }
+    }
+
+    #[test]
+    fn enough_messages_on_a_connection_end_it() {
+        let mut model = model("messages_per_connection: 2");
+        let connection = up(&mut model);
+        for _ in 0..2 {
+            assert!(matches!(model.mail(connection, seconds(1.0)), MailAnswer::Going(_)));
+            assert_eq!(model.dot(seconds(2.0)), DotAnswer::Accepted);
+        }
+        assert!(matches!(
+            model.mail(connection, seconds(3.0)),
+            MailAnswer::Refused(_, Refusal::MessagesPerConnection)
+        ));
+        assert_eq!(model.live(), 0);
+    }
+
+    #[test]
+    fn a_block_ends_after_quiet_and_then_takes_one_connection() {
+        let mut model = model("reputation: {messages: 3, window_seconds: 60, block_seconds: 100}");
+        let connection = up(&mut model);
+        let mut pass = |at: f64| matches!(model.mail(connection, seconds(at)), MailAnswer::Going(_));
+        assert!(pass(0.0) && pass(1.0) && pass(2.0) && !pass(3.0));
+        assert!(!pass(90.0), "a try starts it again");
+        assert!(!pass(150.0) && pass(251.0));
+        up(&mut model);
+        assert!(
+            !matches!(model.mail(connection, seconds(252.0)), MailAnswer::Going(_)),
+            "two are too many"
+        );
+        assert_eq!(model.blocks(), (2, 2));
+    }
+
+    #[test]
+    fn service_times_have_their_mean_whatever_their_shape() {
+        for shape in ["lognormal", "exponential", "constant"] {
+            let mut model = model(&format!("service: {{mean_ms: 400, distribution: {shape}}}"));
+            let connection = up(&mut model);
+            let mut sum = 0.0;
+            for _ in 0..20_000 {
+                if let MailAnswer::Going(time) = model.mail(connection, seconds(1.0)) {
+                    sum += time.as_secs_f64();
+                }
+                model.dot(seconds(1.0));
+            }
+            assert!((sum / 20_000.0 - 0.4).abs() < 0.02, "{shape}: {}", sum / 20_000.0);
+        }
+    }
+}
