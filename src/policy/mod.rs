@@ -21,6 +21,7 @@ pub mod let_through;
 pub mod lowered;
 pub mod mx;
 pub mod pace;
+pub mod pace_settings;
 pub mod probe_budget;
 pub mod provider_map;
 pub mod rate_meter;

@@ -23,32 +23,9 @@ use crate::policy::dip::{Dip, RECOVERY};
 use crate::policy::hold::Hold;
 use crate::policy::let_through::LetThrough;
 use crate::policy::lowered::Lowered;
+pub use crate::policy::pace_settings::PaceSettings;
 use crate::policy::probe_budget::{PROBE_SOONEST, ProbeBudget};
 use crate::policy::rate_meter::RateMeter;
-
-/// Pins of the rate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PaceSettings {
-    /// Never slower, in messages a second, while the door is open.
-    pub least: f64,
-    /// Never faster.
-    pub most: Option<f64>,
-    /// The first pause before a canary.
-    pub hold_first: Duration,
-    /// No such pause is longer.
-    pub hold_longest: Duration,
-}
-
-impl Default for PaceSettings {
-    fn default() -> Self {
-        Self {
-            least: 1.0 / 3600.0,
-            most: None,
-            hold_first: Duration::from_millis(300),
-            hold_longest: Duration::from_secs(600),
-        }
-    }
-}
 
 /// Of the rate that was refused, what is sent right after.
 const DIP: f64 = 0.85;
@@ -74,6 +51,9 @@ const PROBE_LONGEST: Duration = Duration::from_secs(80);
 const BOXED_PARTS: u32 = 100;
 /// The search there begins this long after it opened for the first time.
 const BOXED_SEARCH: Duration = Duration::from_secs(10);
+/// Of the pace, what a probe must have sent to prove anything; of its own rate, what counts as all of it.
+const PROVED_LEAST: f64 = 1.01;
+const PROVED_WHOLE: f64 = 0.95;
 /// A shorter pause says nothing about the rate.
 const TELLING_PAUSE: Duration = Duration::from_millis(1_500);
 /// A door that opens again sooner was none.
@@ -117,12 +97,13 @@ pub struct Pace {
     latency: f64,
     tokens: f64,
     filled_at: Timestamp,
-    refilled_full: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     rate: f64,
+    since: Timestamp,
+    sent: f64,
     until: Timestamp,
 }
 
@@ -169,7 +150,6 @@ impl Pace {
             latency: 0.0,
             tokens: 1.0,
             filled_at: now,
-            refilled_full: false,
         }
     }
 
@@ -214,7 +194,12 @@ impl Pace {
     /// # Errors
     /// Not before this time.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        self.allowed(now).inspect(|()| self.sent.count(now))
+        self.allowed(now)?;
+        self.sent.count(now);
+        if let Some(probe) = &mut self.probe {
+            probe.sent += 1.0;
+        }
+        Ok(())
     }
 
     /// What a probe that was not refused has changed, once.
@@ -232,7 +217,6 @@ impl Pace {
         };
         let burst = (rate * BURST_SECONDS).max(1.0);
         let filled = self.tokens + now.since(self.filled_at).as_secs_f64() * rate;
-        self.refilled_full |= filled > burst + 1.0;
         self.tokens = filled.min(burst);
         self.filled_at = self.filled_at.max(now);
         if self.tokens >= 1.0 {
@@ -450,15 +434,21 @@ impl Pace {
                 return;
             }
             self.probe = None;
-            if self.refilled_full {
-                // There was too little mail to tell.
+            // No more is proved than went out.
+            let proved = probe.sent / now.since(probe.since).as_secs_f64().max(0.001);
+            if proved < cruise * PROVED_LEAST {
                 self.probe_at = now.plus(PROBE_SOONEST);
                 self.allowance.forget_climb();
                 return;
             }
-            self.cruise = Some(self.pinned(probe.rate));
+            let rate = if proved < PROVED_WHOLE * probe.rate {
+                proved
+            } else {
+                probe.rate
+            };
+            self.cruise = Some(self.pinned(rate));
             self.change = Some((Some(cruise), self.cruise));
-            self.refused = self.refused.filter(|refused| *refused > probe.rate);
+            self.refused = self.refused.filter(|refused| *refused > rate);
             self.step = (self.step * 2.0).min(STEP_MOST);
             return;
         }
@@ -483,9 +473,10 @@ impl Pace {
         let seconds = shortest.max((PROBE_EXTRA * allowance / cruise / step).min(PROBE_LONGEST.as_secs_f64()));
         self.probe = Some(Probe {
             rate: (cruise * (1.0 + step)).min(most.unwrap_or(f64::INFINITY)),
+            since: now,
+            sent: 0.0,
             until: now.plus(Duration::from_secs_f64(seconds)),
         });
-        self.refilled_full = false;
     }
 
     fn pinned(&self, rate: f64) -> f64 {
