@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs everything: format, clippy, a binary without failpoints, a bench smoke, all tests.
+# Sets up what the tests need and runs everything: format, clippy, a binary without failpoints, a bench smoke, kills under
+# load, a test that fails for each deliberate bug, all tests.
 # This is the README's test command, and all that .ci/run does.
 #
-#   ./test.sh            everything, in this order: setup format clippy failpoints smoke tests
+#   ./test.sh            everything, in this order: setup format clippy failpoints smoke chaos sabotage tests
 #   ./test.sh STEP...    only these steps
 #
 # The first step that fails ends the run and is named. The tests come last, so that the last lines are their own summary.
@@ -46,26 +47,29 @@ clippy() {
     cargo clippy --workspace --all-targets --features failpoints -- -D warnings
 }
 
-# A failpoint in a shipped binary would let its environment stop or change it. A binary that has failpoints holds their
-# names. Only names with a hyphen are looked for, since a word alone may be there for other reasons.
+# A failpoint or a deliberate bug in a shipped binary would let its environment stop or change it. A binary that has them
+# holds their names. Only names with a hyphen are looked for, since a word alone may be there for other reasons.
 failpoints() {
     local names found
-    names=$(grep -rhoE 'fail_point!\("[a-z]+-[a-z-]+"' src | cut -d'"' -f2 | sort -u)
-    if [[ -z $names ]]; then
-        echo "no failpoint in src has a name with a hyphen: the search is wrong" >&2
+    local points bugs
+    points=$(grep -rhoE 'fail_point!\("[a-z]+-[a-z-]+"' src | cut -d'"' -f2)
+    bugs=$(grep -oE '= "[a-z0-9]+-[a-z0-9-]+",$' src/sabotage.rs | cut -d'"' -f2)
+    if [[ -z $points || -z $bugs ]]; then
+        echo "no failpoint or no bug in src has a name with a hyphen: the search is wrong" >&2
         return 1
     fi
+    names=$(sort -u <<<"$points"$'\n'"$bugs")
     # First a binary that has them: if they cannot be seen there, not seeing them proves nothing.
     cargo build --quiet --features failpoints
     found=$(failpoints_in target/debug/posthaste "$names")
     if [[ $found != "$names" ]]; then
-        echo "the binary with failpoints shows only: $found" >&2
+        echo "the binary with the feature shows only: $found" >&2
         return 1
     fi
     cargo build --quiet
     found=$(failpoints_in target/debug/posthaste "$names")
     if [[ -n $found ]]; then
-        echo "the binary that ships has failpoints: $found" >&2
+        echo "the binary that ships has failpoints or bugs: $found" >&2
         return 1
     fi
     echo "none in the binary that ships; all $(wc -l <<<"$names") in one with the feature"
@@ -83,6 +87,20 @@ failpoints_in() {
 smoke() {
     cargo build --quiet --bin posthaste
     cargo run --quiet --package bench -- w1 --smoke
+}
+
+# Everything is killed, frozen and filled while mail flows, and every copy counted. Each run draws its own plan; its first
+# line says the seed, with which `bench chaos --seed` plays the same plan again.
+chaos() {
+    local store
+    for store in embedded redis; do
+        cargo run --quiet --package bench -- chaos --store "$store" --kills 30 --json
+    done
+}
+
+# Each deliberate bug is caught by the test that tests/sabotage.tsv names.
+sabotage() {
+    tests/sabotage.sh
 }
 
 tests() {
@@ -105,11 +123,11 @@ ended() {
 trap ended EXIT
 
 if (($# == 0)); then
-    set -- setup format clippy failpoints smoke tests
+    set -- setup format clippy failpoints smoke chaos sabotage tests
 fi
 for step in "$@"; do
     case $step in
-        setup | format | clippy | failpoints | smoke | tests) ;;
+        setup | format | clippy | failpoints | smoke | chaos | sabotage | tests) ;;
         *)
             echo "test.sh: there is no step \"$step\"; read the head of this file" >&2
             trap - EXIT

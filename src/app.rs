@@ -4,6 +4,7 @@
 //! start needs, binds sockets, starts actors and servers. Handles no signals: `cli::serve` does. Must run inside an actix
 //! System.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,27 +15,35 @@ use anyhow::{Context, Result};
 
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
+use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::Surroundings;
 use crate::actors::tools::{Draining, Tools};
 use crate::api::{ApiParts, ApiState};
 use crate::bootstrap;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Settings, StoreSettings};
 use crate::control;
+use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
+use crate::migration;
 use crate::observe::Observer;
 use crate::policy::classify::Classifier;
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::resolver::{Destinations, Hickory, Resolver};
-use crate::store::{Embedded, EmbeddedSettings, OnCommit, Seal, Store};
+use crate::store::archive::Archive;
+use crate::store::{Embedded, EmbeddedSettings, OnCommit, RedisSettings, Seal, Store, Watch, open_redis};
 use crate::transport::Dialer;
 
 /// Name of the file that holds the key for secrets at rest.
 const SECRET_KEY_FILE: &str = "secret.key";
 /// Environment variable that may hold it instead.
 const SECRET_KEY_VARIABLE: &str = "POSTHASTE_SECRET_KEY";
+/// Name of the file that remembers which store in Redis this engine works on.
+const EPOCH_FILE: &str = "redis.epoch";
+/// Name of the file that an engine on Redis locks: one data directory, one process.
+const LOCK_FILE: &str = "engine.lock";
 /// Name of the socket for commands beside a running engine.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
@@ -73,36 +82,104 @@ pub struct Running {
     state: Arc<ApiState>,
     servers: Vec<ServerHandle>,
     control: Option<PathBuf>,
+    /// Held, and let go when the engine ends.
+    _lock: Option<File>,
     grace: std::time::Duration,
 }
 
 /// Opens the data directory and starts everything on it.
-pub async fn start(settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
+pub async fn start(mut settings: Settings, env: &dyn Fn(&str) -> Option<String>) -> Result<Running> {
     make_private(&settings.data).with_context(|| format!("data: cannot make {}", settings.data.display()))?;
-    let seal = Seal::load_or_create(&settings.data.join(SECRET_KEY_FILE), env(SECRET_KEY_VARIABLE))?;
+    // The store's lock keeps a second process out of the directory, so the name is this process's alone.
+    settings.node = bootstrap::node_name(&settings.data, &node_name(&settings))?;
+    let seal = secret_key(&settings.data, env)?;
     let return_path_key = seal.derive("return path");
     let observer = Arc::new(Observer::new());
-    let committed = Arc::clone(&observer);
-    let store = EmbeddedSettings {
-        on_commit: OnCommit(Arc::new(move |operations, time| committed.committed(operations, time))),
-        ..settings.store.clone()
-    };
-    let store = Arc::new(Embedded::open(store, seal)?);
-    let queue: Arc<dyn Queue> = Arc::clone(&store) as Arc<dyn Queue>;
+    let opened = open_store(&settings, seal, &observer).await?;
+    if let Some(mark) = opened.archive.mark().await? {
+        anyhow::bail!("store: {}", migration::problem(&mark));
+    }
     let confirm = match settings.confirm.clone() {
         Some(servers) => Some(Arc::new(Hickory::new(servers).context("dns.confirm_servers")?) as Arc<dyn Resolver>),
         None => None,
     };
     let seams = Seams {
-        queue,
-        store,
+        queue: opened.queue,
+        store: opened.store,
         resolver: Arc::new(Hickory::new(settings.resolver.clone()).context("dns.servers")?),
         confirm,
         clock: Clock::system(),
         return_path_key,
     };
     let socket = settings.data.join(CONTROL_SOCKET);
-    start_on(settings, seams, observer, Some(&socket)).await
+    let mut running = start_on(settings, seams, Arc::clone(&observer), Some(&socket)).await?;
+    running._lock = opened.lock;
+    if let Some(watch) = opened.watch {
+        let state = Arc::clone(&running.state);
+        actix::spawn(watch.run(move |health| {
+            observer.store_health(health);
+            state.short_of_room(health.is_short_of_room);
+        }));
+    }
+    Ok(running)
+}
+
+/// The key of this installation: from the environment, else from the data directory, where it is made if there is none.
+pub fn secret_key(data: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Seal> {
+    make_private(data).with_context(|| format!("data: cannot make {}", data.display()))?;
+    Ok(Seal::load_or_create(
+        &data.join(SECRET_KEY_FILE),
+        env(SECRET_KEY_VARIABLE),
+    )?)
+}
+
+/// An opened backend.
+struct Opened {
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    /// The store as something that can move.
+    archive: Arc<dyn Archive>,
+    /// What looks after a Redis.
+    watch: Option<Watch>,
+    /// What keeps a second engine out of the data directory, if the store does not.
+    lock: Option<File>,
+}
+
+async fn open_store(settings: &Settings, seal: Seal, observer: &Arc<Observer>) -> Result<Opened> {
+    match &settings.store {
+        StoreSettings::Embedded(embedded) => {
+            let committed = Arc::clone(observer);
+            let embedded = EmbeddedSettings {
+                on_commit: OnCommit(Arc::new(move |operations, time| committed.committed(operations, time))),
+                ..embedded.clone()
+            };
+            let store = Arc::new(Embedded::open(embedded, seal)?);
+            Ok(Opened {
+                queue: Arc::clone(&store) as Arc<dyn Queue>,
+                archive: Arc::clone(&store) as Arc<dyn Archive>,
+                store,
+                watch: None,
+                lock: None,
+            })
+        }
+        StoreSettings::Redis { server, guard } => {
+            let server = RedisSettings {
+                node: settings.node.clone(),
+                ..server.clone()
+            };
+            let lock = lock(&settings.data.join(LOCK_FILE))?;
+            let epoch_file = settings.data.join(EPOCH_FILE);
+            let guarded = open_redis(server, guard, &epoch_file, seal).await?;
+            let store = Arc::new(guarded.store);
+            Ok(Opened {
+                queue: Arc::clone(&store) as Arc<dyn Queue>,
+                archive: Arc::clone(&store) as Arc<dyn Archive>,
+                store,
+                watch: Some(guarded.watch),
+                lock: Some(lock),
+            })
+        }
+    }
 }
 
 /// Starts everything on these seams. `control` is where the socket for commands goes, if anywhere.
@@ -149,6 +226,7 @@ pub async fn start_on(
         servers.push(control::serve(
             path,
             Arc::clone(&seams.store),
+            Arc::clone(&tools.ownership),
             seams.clock.clone(),
             tenant,
             Arc::clone(&state),
@@ -165,6 +243,7 @@ pub async fn start_on(
         state,
         servers,
         control,
+        _lock: None,
         grace: settings.shutdown_grace,
     })
 }
@@ -193,6 +272,10 @@ fn metrics_listener(listen: Option<SocketAddr>) -> Result<Option<TcpListener>> {
 fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result<Tools> {
     let clock = seams.clock.clone();
     let hostname = hostname(&settings.hostname);
+    let node = Node {
+        id: NodeId::from(node_name(settings).as_str()),
+        run: clock.now().0,
+    };
     let mut sources = settings.sources.clone();
     for source in sources.iter_mut().filter(|source| source.ehlo.is_empty()) {
         source.ehlo.clone_from(&hostname);
@@ -235,6 +318,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        ownership: Arc::new(Ownership::of(node)),
         draining: Draining::default(),
     })
 }
@@ -267,8 +351,24 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Locks a file for this process. The lock ends with it.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    file.try_lock()
+        .with_context(|| format!("{}: another engine runs on this data directory", path.display()))?;
+    Ok(file)
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What this node is called.
+fn node_name(settings: &Settings) -> String {
+    match settings.node.as_str() {
+        "" => hostname(&settings.hostname),
+        name => name.to_owned(),
+    }
 }
 
 /// The configured name, else the machine's, else an address literal is all we have.

@@ -2,12 +2,19 @@
 //!
 //! Takes an empty or a known store; gives what was made. Doing it again changes nothing.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use crate::config::DeclaredDomain;
 use crate::domain::{ApiKey, DkimKey, DomainStatus, SendingDomain, Tenant, TenantId, Timestamp};
 use crate::policy::api_key;
 use crate::store::{Store, dkim_keys};
+
+/// Name of the file that holds the id of the node.
+const NODE_FILE: &str = "node.id";
 
 /// The tenant that the first start makes.
 pub const FIRST_TENANT: TenantId = TenantId(1);
@@ -25,6 +32,28 @@ pub async fn tenant(store: &dyn Store, now: Timestamp) -> Result<TenantId> {
         })
         .await?;
     Ok(FIRST_TENANT)
+}
+
+/// The name of the node that has this data directory: `name`, with an id that the directory was given once. So two nodes
+/// are never taken for one, whatever their machines are called, and a node is the same after a restart.
+pub fn node_name(data: &Path, name: &str) -> Result<String> {
+    let path = data.join(NODE_FILE);
+    let unusable = || format!("cannot use {}", path.display());
+    let mut random = [0; 4];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    let fresh: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    match File::options().write(true).create_new(true).open(&path) {
+        Ok(mut file) => file
+            .write_all(fresh.as_bytes())
+            .and_then(|()| file.sync_all())
+            .with_context(unusable)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(unusable),
+    }
+    let id = std::fs::read_to_string(&path).with_context(unusable)?;
+    let is_id = id.len() == fresh.len() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    anyhow::ensure!(is_id, "{} holds no id; delete it to get a new one", path.display());
+    Ok(format!("{name}/{id}"))
 }
 
 /// A key for a tenant that has none; it is shown once and only its hash is stored.
@@ -93,4 +122,21 @@ async fn new_keys(name: String, now: Timestamp) -> Result<Vec<DkimKey>> {
 /// Makes the DKIM keys of a domain: RSA-2048 and Ed25519.
 fn make_dkim_keys(name: &str, now: Timestamp) -> Result<Vec<DkimKey>, String> {
     dkim_keys::generate_keys(&dkim_keys::selector_prefix(now)).map_err(|error| format!("{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_name_over_restarts_and_shares_it_with_no_other() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = node_name(one.path(), "mta").unwrap();
+        assert!(name.starts_with("mta/") && name.len() == 12, "{name}");
+        assert_eq!(node_name(one.path(), "mta").unwrap(), name);
+        assert_ne!(node_name(two.path(), "mta").unwrap(), name);
+        std::fs::write(one.path().join(NODE_FILE), "").unwrap();
+        let refused = node_name(one.path(), "mta").unwrap_err();
+        assert!(refused.to_string().contains("holds no id"), "{refused}");
+    }
 }

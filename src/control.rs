@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::actors::ownership::Ownership;
 use crate::api::ApiState;
 use crate::bootstrap;
 use crate::clock::Clock;
-use crate::domain::{ApiKey, Delivery, MessageId, TenantId, Timestamp};
+use crate::domain::{ApiKey, Board, Delivery, MessageId, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Characters of a key's hash that name it in lists.
@@ -24,6 +25,7 @@ const KEY_ID_CHARACTERS: usize = 12;
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn Store>,
+    ownership: Arc<Ownership>,
     clock: Clock,
     tenant: TenantId,
     api: Arc<ApiState>,
@@ -33,14 +35,16 @@ struct Shared {
 pub fn serve(
     path: &Path,
     store: Arc<dyn Store>,
+    ownership: Arc<Ownership>,
     clock: Clock,
     tenant: TenantId,
     api: Arc<ApiState>,
 ) -> Result<ServerHandle> {
-    // The store's lock is ours by now: a socket that is still there belongs to nobody.
+    // The data directory is ours by now: a socket that is still there belongs to nobody.
     let _ = std::fs::remove_file(path);
     let shared = web::Data::new(Shared {
         store,
+        ownership,
         clock,
         tenant,
         api,
@@ -49,6 +53,7 @@ pub fn serve(
         App::new()
             .app_data(shared.clone())
             .route("/why/{id}", web::get().to(why))
+            .route("/nodes", web::get().to(nodes))
             .route("/keys", web::get().to(list_keys))
             .route("/keys", web::post().to(create_key))
             .route("/keys/{id}", web::delete().to(revoke_key))
@@ -89,13 +94,39 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
             "class": message.class.name(),
             "created_at": message.created_at.to_string(),
             "expires_at": message.expires_at.to_string(),
-            "deliveries": deliveries.iter().map(|delivery| delivery_view(delivery, now)).collect::<Vec<_>>(),
+            "deliveries": deliveries
+                .iter()
+                .map(|delivery| delivery_view(delivery, &shared.ownership.board(), now))
+                .collect::<Vec<_>>(),
         })),
         Err(error) => broken(&error),
     }
 }
 
-fn delivery_view(delivery: &Delivery, now: Timestamp) -> Value {
+/// Who shares the store, and who owns which source.
+async fn nodes(shared: web::Data<Shared>) -> HttpResponse {
+    let board = shared.ownership.board();
+    HttpResponse::Ok().json(json!({
+        "me": shared.ownership.me.id.as_str(),
+        "nodes": board.nodes.iter().map(|presence| json!({
+            "node": presence.node.id.as_str(),
+            "wants": presence.wants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "until": presence.until.to_string(),
+        })).collect::<Vec<_>>(),
+        "sources": board.claims.iter().map(|claim| json!({
+            "source": claim.source.as_str(),
+            "node": claim.node.as_str(),
+            "fence": claim.fence.0,
+            "until": claim.until.to_string(),
+        })).collect::<Vec<_>>(),
+    }))
+}
+
+fn delivery_view(delivery: &Delivery, board: &Board, now: Timestamp) -> Value {
+    let owner = board
+        .claims
+        .iter()
+        .find(|claim| Some(&claim.source) == delivery.source.as_ref());
     json!({
         "recipient": delivery.address,
         "state": delivery.state.name(),
@@ -104,6 +135,7 @@ fn delivery_view(delivery: &Delivery, now: Timestamp) -> Value {
         "attempts": delivery.attempts,
         "ambiguous": delivery.ambiguous,
         "source": delivery.source.as_ref().map(ToString::to_string),
+        "node": owner.map(|claim| claim.node.as_str()),
         "bounce": delivery.bounce.map(crate::domain::BounceClass::name),
         "last_reply": delivery.last_reply.as_ref().map(|reply| json!({
             "at": reply.at.to_string(),

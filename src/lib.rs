@@ -25,6 +25,7 @@ pub mod config;
 pub mod control;
 pub mod domain;
 pub mod mail;
+pub mod migration;
 pub mod observe;
 pub mod policy;
 pub mod queue;

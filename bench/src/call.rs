@@ -37,20 +37,40 @@ impl Call {
 
     /// Sends JSON; gives the status and the body.
     pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        self.request(Method::POST, path, body).await
+        self.request(Method::POST, path, body, None).await
+    }
+
+    /// Sends JSON under an `Idempotency-Key`; gives the status and the body.
+    pub(crate) async fn post_under(&mut self, key: &str, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        self.request(Method::POST, path, body, Some(key)).await
     }
 
     /// Fetches text.
     pub(crate) async fn get(&mut self, path: &str) -> Result<String> {
-        let (status, body) = self.request(Method::GET, path, Bytes::new()).await?;
+        let (status, body) = self.look(path).await?;
         if !status.is_success() {
             bail!("{path}: {status}");
         }
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    async fn request(&mut self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        let request = Request::builder()
+    /// Fetches whatever there is; gives the status and the body.
+    pub(crate) async fn look(&mut self, path: &str) -> Result<(StatusCode, Bytes)> {
+        self.request(Method::GET, path, Bytes::new(), None).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder();
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request
             .method(method)
             .uri(path)
             .header(HOST, &self.host)

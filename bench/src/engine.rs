@@ -31,6 +31,8 @@ pub(crate) struct EnginePlan {
     pub(crate) directory: Option<PathBuf>,
     /// Further lines of the config file.
     pub(crate) extra: String,
+    /// A deliberate bug to run with; needs a binary with the feature `failpoints`.
+    pub(crate) sabotage: Option<&'static str>,
 }
 
 /// A running engine. Its directory goes with it.
@@ -44,18 +46,20 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) async fn start(plan: &EnginePlan) -> Result<Self> {
+    /// Starts one. `known` is a key that its store holds already; else it makes and shows its first.
+    pub(crate) async fn start(plan: &EnginePlan, known: Option<String>) -> Result<Self> {
         let directory = Directory::make(plan.directory.as_deref())?;
         let (api, metrics) = (free_address()?, free_address()?);
         let config = directory.0.join("config.yaml");
         std::fs::write(&config, config_text(plan, &directory.0, api, metrics))?;
         let mut command = Command::new(binary()?);
         command.arg("serve").arg("--config").arg(&config);
+        command.env("POSTHASTE_SABOTAGE", plan.sabotage.unwrap_or_default());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let log = std::fs::File::create(directory.0.join("log"))?;
         command.stderr(log);
         let mut child = Child::spawn(command, "engine")?;
-        let key = match first_line_with(&mut child, "ph_") {
+        let key = match known.or_else(|| first_line_with(&mut child, "ph_")) {
             Some(key) => key,
             None => bail!("the engine did not start: {}", directory.log()),
         };
@@ -115,6 +119,13 @@ fn config_text(plan: &EnginePlan, directory: &Path, api: SocketAddr, metrics: So
     )
 }
 
+/// Whether the engine's binary knows this deliberate bug: those that ship know none, and would run without it.
+pub(crate) fn knows_bug(name: &str) -> Result<bool> {
+    let path = binary()?;
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    Ok(bytes.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
 /// The engine's binary: `POSTHASTE_BIN`, or the one beside this program.
 fn binary() -> Result<PathBuf> {
     if let Ok(path) = std::env::var("POSTHASTE_BIN") {
@@ -137,10 +148,10 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 
 /// A directory of this run's own; removed when dropped.
 #[derive(Debug)]
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn make(under: Option<&Path>) -> Result<Self> {
+    pub(crate) fn make(under: Option<&Path>) -> Result<Self> {
         let under = under.map_or_else(std::env::temp_dir, Path::to_owned);
         for number in 0..1_000 {
             let path = under.join(format!("posthaste-bench-{}-{number}", std::process::id()));
@@ -151,6 +162,10 @@ impl Directory {
             }
         }
         bail!("{} is full of runs that were cut short", under.display())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn log(&self) -> String {

@@ -8,6 +8,13 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Wall time in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the real clock")]
+pub(crate) fn wall_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A count as a fraction's numerator. Counts of a run are far below 2^52.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
 pub(crate) fn number(count: u64) -> f64 {

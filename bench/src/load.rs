@@ -93,6 +93,25 @@ pub(crate) struct LoadReport {
     pub(crate) first_accept: Instant,
 }
 
+impl LoadReport {
+    /// Of several loads at the same time: sums, and the worst of the times. There is at least one.
+    pub(crate) fn together(reports: &[Self]) -> Self {
+        let mut together = reports[0].clone();
+        for other in &reports[1..] {
+            together.accepted += other.accepted;
+            together.calls += other.calls;
+            together.pressed += other.pressed;
+            together.seconds = together.seconds.max(other.seconds);
+            together.accepted_per_second += other.accepted_per_second;
+            together.accept_p50_ms = together.accept_p50_ms.max(other.accept_p50_ms);
+            together.accept_p99_ms = together.accept_p99_ms.max(other.accept_p99_ms);
+            together.accept_max_ms = together.accept_max_ms.max(other.accept_max_ms);
+            together.first_accept = together.first_accept.min(other.first_accept);
+        }
+        together
+    }
+}
+
 pub(crate) async fn run(arguments: &LoadArguments) -> Result<()> {
     let address = arguments.url.trim_start_matches("http://").trim_end_matches('/');
     let address = address

@@ -1,10 +1,14 @@
-//! Measurements: a load generator for the API, a receiver that is not the bottleneck, and the figures of `RESULTS.md`.
+//! Measurements: a load generator for the API, a receiver that is not the bottleneck, and the figures of `RESULTS.md`;
+//! and `chaos`, which breaks everything while mail flows and counts every copy.
 //!
 //! Nothing here asserts a time. `w1 --smoke` checks that everything arrives, and is what CI runs.
 
 mod call;
+mod chaos;
 mod engine;
 mod fit;
+mod fleet;
+mod journal;
 mod load;
 mod mail;
 mod output;
@@ -34,14 +38,25 @@ enum Command {
     Sink(sink::SinkArguments),
     /// Start an engine and a sink, send mail through both, measure the whole road.
     W1(w1::W1Arguments),
+    /// Measure what waiting for the INTENT costs: W1 with the wait and without it, in turns.
+    Journal(journal::JournalArguments),
     /// Fill the queue of an engine whose only route is shut and report its memory.
     QueueMemory(queue_memory::QueueMemoryArguments),
     /// Run the learning controller against simulated receivers on virtual time.
     Simulate(simulate::SimulateArguments),
+    /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
+    Chaos(chaos::ChaosArguments),
+    /// Be an engine that a `chaos` run can kill.
+    #[command(hide = true)]
+    Engine(chaos::EngineArguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let command = match Arguments::parse().command {
+        // It makes its own runtimes.
+        Command::Engine(arguments) => return chaos::serve(arguments),
+        command => command,
+    };
     // One thread: the injector must leave the machine to what is measured.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -51,12 +66,15 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
-        match arguments.command {
+        match command {
             Command::Load(arguments) => load::run(&arguments).await,
             Command::Sink(arguments) => sink::run(&arguments).await,
             Command::W1(arguments) => w1::run(&arguments).await,
+            Command::Journal(arguments) => journal::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
             Command::Simulate(arguments) => simulate::run(&arguments),
+            Command::Chaos(arguments) => chaos::run(&arguments).await,
+            Command::Engine(_) => unreachable!("it was started before"),
         }
     });
     match outcome {

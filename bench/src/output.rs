@@ -24,6 +24,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// The name of a choice, as it is written on the command line.
+pub(crate) fn name_of(choice: impl clap::ValueEnum) -> String {
+    let value = choice.to_possible_value();
+    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// A bar for `length` mails; indicatif shows nothing when standard error is no terminal.
 pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec}");

@@ -26,9 +26,7 @@ impl Child {
 
     /// CPU seconds so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        cpu_seconds(&stat).with_context(|| format!("{path} looks different"))
+        cpu_seconds_of(self.child.id())
     }
 
     /// Most memory that was resident, in MiB.
@@ -67,6 +65,13 @@ impl Drop for Child {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU seconds of a process so far, user and system.
+pub(crate) fn cpu_seconds_of(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    cpu_seconds(&stat).with_context(|| format!("{path} looks different"))
 }
 
 /// The command name stands in parentheses and may hold blanks; what follows is plain. Fields 14 and 15 of `proc(5)`.

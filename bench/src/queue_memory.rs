@@ -44,13 +44,17 @@ struct QueueMemoryReport {
 pub(crate) async fn run(arguments: &QueueMemoryArguments) -> Result<()> {
     // Nobody listens there.
     let sink = free_address()?;
-    let mut engine = Engine::start(&EnginePlan {
-        sink,
-        connections: 50,
-        dkim: false,
-        directory: arguments.directory.clone(),
-        extra: String::new(),
-    })
+    let mut engine = Engine::start(
+        &EnginePlan {
+            sink,
+            connections: 50,
+            dkim: false,
+            directory: arguments.directory.clone(),
+            extra: String::new(),
+            sabotage: None,
+        },
+        None,
+    )
     .await?;
     let load = Load {
         address: engine.api,

@@ -37,8 +37,24 @@ pub struct Behaviour {
     pub banner_delay_ms: u64,
     /// How long each message takes, between its dot and the answer.
     pub message_delay_ms: u64,
+    /// What becomes of a message whose client is gone when the answer to its dot is due.
+    pub on_lost: OnLost,
     /// What it says.
     pub replies: Replies,
+}
+
+/// What a provider does with a message that it has taken in full and cannot answer: the client closed after the dot.
+/// Real ones differ: Postfix keeps it, Exim drops it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Accepts it.
+    #[default]
+    Keep,
+    /// Throws it away.
+    Drop,
+    /// One or the other, by hash of recipient and Message-ID.
+    Coin,
 }
 
 /// A token bucket per client IP. A message takes a token; without one, the answer is `replies.rate`.
@@ -137,6 +153,16 @@ impl Behaviour {
     pub fn rejects_content(&self, recipient: &str, message_id: Option<&str>) -> bool {
         self.reject_share > 0.0 && draw("content", recipient, message_id.unwrap_or("")) < self.reject_share
     }
+
+    /// Whether this message is thrown away when its client is gone before the answer.
+    #[must_use]
+    pub fn drops_lost(&self, recipient: &str, message_id: Option<&str>) -> bool {
+        match self.on_lost {
+            OnLost::Keep => false,
+            OnLost::Drop => true,
+            OnLost::Coin => draw("lost", recipient, message_id.unwrap_or("")) < 0.5,
+        }
+    }
 }
 
 impl Default for Behaviour {
@@ -155,6 +181,7 @@ impl Default for Behaviour {
             size_max_bytes: None,
             banner_delay_ms: 0,
             message_delay_ms: 0,
+            on_lost: OnLost::default(),
             replies: Replies::default(),
         }
     }

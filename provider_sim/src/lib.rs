@@ -37,7 +37,7 @@ mod tls;
 mod transcript;
 mod wire;
 
-pub use behaviour::{Behaviour, Greylist, Rate, RateAt, Replies, Share};
+pub use behaviour::{Behaviour, Greylist, OnLost, Rate, RateAt, Replies, Share};
 pub use counters::{Counters, Reason};
 pub use dot::Oddities;
 pub use ledger::{JournalLine, Keep, Ledger, Received, TimedOut, Totals};

@@ -177,6 +177,25 @@ impl Wire {
         }
     }
 
+    /// Whether the client has closed its end or the connection broke, as far as the system knows by now. Bytes that it
+    /// sent before are kept. Over TLS this is not known.
+    pub(crate) fn client_is_gone(&mut self) -> bool {
+        let Socket::Plain(stream) = &self.socket else {
+            return matches!(self.socket, Socket::Gone);
+        };
+        let mut buffer = [0; 1024];
+        loop {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+            if self.input.len() >= READ_BYTES {
+                return false;
+            }
+        }
+    }
+
     /// Waits for a time, unless the receiver is shut down.
     pub(crate) async fn pause(&mut self, time: Duration) -> Result<(), Ended> {
         if time.is_zero() {

@@ -15,6 +15,7 @@ use crate::mail::compose::{ComposeExtra, compose};
 use crate::mail::dkim::Signer;
 use crate::mail::render::{Compiled, Limits, Rendered, Sources, merged};
 use crate::mail::return_path::{ReturnPath, ReturnPathKey, address};
+use crate::sabotage::{self, Bug};
 use crate::store::{Store, StoreError};
 
 /// Compiled templates kept; beyond it all are forgotten and compiled again.
@@ -80,9 +81,15 @@ impl Crafter {
             headers: &[],
         };
         let bytes = compose(&message, &rendered, &body.attachments, delivery.id.recipient, &extra);
+        let signed_at = if sabotage::is(Bug::RetryDiffers) {
+            let seconds = u64::from(delivery.attempts);
+            message.created_at.plus(std::time::Duration::from_secs(seconds))
+        } else {
+            message.created_at
+        };
         let bytes = signing
             .signer
-            .signed(&bytes, message.created_at)
+            .signed(&bytes, signed_at)
             .map_err(|error| Failure::Local(error.to_string()))?;
         let path = ReturnPath {
             delivery: delivery.id,

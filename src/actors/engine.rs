@@ -11,11 +11,15 @@ use std::time::Duration;
 use super::intake::IntakeParts;
 use super::isps::Isps;
 use super::janitor::Janitor;
+use super::keeper::{self, Keeper};
 use super::scheduler::{Scheduler, SchedulerMessage};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
 use super::tools::{Crew, Tools};
+
+/// A store that is away is not waited for longer than this at the end.
+const LEAVE_LONGEST: Duration = Duration::from_secs(2);
 
 /// A running engine.
 #[derive(Debug, Clone)]
@@ -25,6 +29,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    keeper: Handle<Keeper>,
 }
 
 impl Engine {
@@ -61,6 +66,12 @@ impl Engine {
                 Scheduler::new(tools.clone(), crew.clone(), isps.clone())
             })
         };
+        let keeper = {
+            let (tools, scheduler) = (tools.clone(), scheduler.clone());
+            start(surroundings.clone(), mailbox, move || {
+                Keeper::new(tools.clone(), scheduler.clone())
+            })
+        };
         let janitor = {
             let tools = tools.clone();
             start(surroundings.clone(), mailbox, move || {
@@ -73,6 +84,7 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            keeper,
         }
     }
 
@@ -100,6 +112,15 @@ impl Engine {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(grace, done).await.is_ok()
+        let clean = tokio::time::timeout(grace, done).await.is_ok();
+        // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
+        if clean
+            && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))
+                .await
+                .is_err()
+        {
+            tracing::warn!("the store did not take our leave; our sources are free when their claims end");
+        }
+        clean
     }
 }

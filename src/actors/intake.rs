@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::supervisor::{Handle, Part, PartContext, Surroundings, start};
 use crate::queue::{Accept, Accepted, Queue, QueueError};
+use crate::sabotage::{self, Bug};
 
 /// Why an accept was not made durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +81,25 @@ impl Part for Intake {
         actix::spawn(async move {
             let _counted = counted;
             let classes: Vec<_> = accept.deliveries.iter().map(|delivery| delivery.class).collect();
-            let answer = queue.accept(*accept).await;
+            let mut reply = Some(reply);
+            if sabotage::is(Bug::AcceptBeforeCommit)
+                && let Some(reply) = reply.take()
+            {
+                let _ = reply.send(Ok(Accepted::New));
+            }
+            fail::fail_point!("accept-before-write");
+            let mut answer = queue.accept(*accept).await;
+            fail::fail_point!("accept-before-answer");
+            if sabotage::is(Bug::AcceptErrorIgnored) {
+                answer = Ok(answer.unwrap_or(Accepted::New));
+            }
             match &answer {
                 Ok(Accepted::New) => classes.into_iter().for_each(|class| observer.accepted(class, 1)),
                 Ok(_) => {}
                 Err(error) => observer.store_error(error),
             }
             // The caller may have gone; what is stored stays stored, and its key answers the repeated call.
-            let _ = reply.send(answer.map_err(Refusal::Store));
+            let _ = reply.map(|reply| reply.send(answer.map_err(Refusal::Store)));
         });
     }
 }

@@ -4,7 +4,7 @@
 //! sessions, work to those that ask, credit to the scheduler, and what a shut lane holds back to the queue. Decides nothing:
 //! `policy::lane_room` does. Renews the leases of what waits in its rooms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 use super::lane_state::{Held, LaneState};
 use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
-use super::sender::{OpenOrder, SenderMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
@@ -59,6 +58,10 @@ pub enum IspMessage {
     Tick,
     /// The scheduler has forgotten this actor: end once there is nothing left to do.
     Retire,
+    /// Whose the Sources are has changed.
+    Sources,
+    /// A renewal was answered: leases last until then, but for these, which are lost.
+    Renewed(Timestamp, HashSet<LeaseRef>),
     /// Give everything back and let sessions end.
     Drain,
 }
@@ -70,7 +73,7 @@ pub struct Isp {
     tools: Tools,
     crew: Crew,
     scheduler: Handle<Scheduler>,
-    lanes: HashMap<SourceId, LaneState>,
+    lanes: BTreeMap<SourceId, LaneState>,
     waiting: HashMap<u64, oneshot::Sender<Work>>,
     tickets: u64,
     ticks: u64,
@@ -95,7 +98,7 @@ impl Isp {
             tools,
             crew,
             scheduler,
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             waiting: HashMap::new(),
             tickets: 0,
             ticks: 0,
@@ -148,6 +151,9 @@ impl Isp {
         if self.tools.draining.has_begun() {
             return self.empty(source);
         }
+        if !self.tools.ownership.is_ours(source, now) {
+            return self.hand_over(source);
+        }
         let Some(state) = self.lanes.get_mut(source) else {
             return;
         };
@@ -175,7 +181,7 @@ impl Isp {
                         Some(Work::Close) => {}
                     }
                 }
-                Step::Open { site } => open(state, &site, &self.tools, &self.crew, context),
+                Step::Open { site } => state.open(&site, &self.tools, &self.crew, context.handle()),
                 Step::Close { ticket } => {
                     if let Some(session) = self.waiting.remove(&ticket) {
                         let _ = session.send(Work::Close);
@@ -284,7 +290,27 @@ impl Isp {
         };
         let leases: Vec<LeaseRef> = state.room.drain().iter().map(|held| held.leased.lease()).collect();
         returns::give_back(&self.tools, leases, self.tools.surroundings.clock.now());
-        for ticket in state.room.dismiss() {
+        self.dismiss(source);
+    }
+
+    /// The Source is not ours any more: its work waits for its owner under the lane, and everybody goes home.
+    fn hand_over(&mut self, source: &SourceId) {
+        let Some(state) = self.lanes.get_mut(source) else {
+            return;
+        };
+        let work = state.room.drain();
+        let parkings = work
+            .iter()
+            .map(|held| returns::parking(held.leased.lease(), &state.lane, None));
+        returns::park(&self.tools, parkings.collect());
+        state.owed = 0;
+        self.dismiss(source);
+    }
+
+    /// Everybody who waits goes home.
+    fn dismiss(&mut self, source: &SourceId) {
+        let tickets = self.lanes.get_mut(source).map(|state| state.room.dismiss());
+        for ticket in tickets.into_iter().flatten() {
             if let Some(session) = self.waiting.remove(&ticket) {
                 let _ = session.send(Work::Close);
             }
@@ -312,7 +338,7 @@ impl Isp {
         self.ticks += 1;
         let renew_every = (self.tools.settings.lease.as_secs() / 3).max(1);
         if self.ticks.is_multiple_of(renew_every) {
-            self.renew();
+            self.renew(context);
         }
         self.end_expired();
         let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
@@ -370,7 +396,7 @@ impl Isp {
         }
     }
 
-    fn renew(&self) {
+    fn renew(&self, context: &PartContext<'_, Self>) {
         let leases: Vec<LeaseRef> = self
             .lanes
             .values()
@@ -379,31 +405,15 @@ impl Isp {
         if leases.is_empty() {
             return;
         }
-        let tools = self.tools.clone();
+        let (tools, me) = (self.tools.clone(), context.handle());
         actix::spawn(async move {
             let until = tools.surroundings.clock.now().plus(tools.settings.lease);
-            // Lost ones are found out at their INTENT: its guard checks the fence.
-            if let Err(error) = tools.queue.renew(leases, until).await {
-                tools.surroundings.observer.store_error(&error);
+            match tools.queue.renew(leases, until).await {
+                // An actor that does not hear of it lets its work go a little early.
+                Ok(lost) => drop(me.send(IspMessage::Renewed(until, lost.into_iter().collect())).await),
+                Err(error) => tools.surroundings.observer.store_error(&error),
             }
         });
-    }
-}
-
-fn open(state: &mut LaneState, site: &Arc<str>, tools: &Tools, crew: &Crew, context: &PartContext<'_, Isp>) {
-    let ordered = state.sites.get(site).cloned().zip(crew.senders.get(&state.lane.source));
-    let sent = ordered.map(|(destination, sender)| {
-        let order = OpenOrder {
-            lane: state.lane.clone(),
-            destination,
-            messages_max: state.room.messages_per_connection(),
-            isp: context.handle(),
-            live: tools.live.opening(&state.lane),
-        };
-        sender.try_send(SenderMessage::Open(Box::new(order)))
-    });
-    if sent.is_none_or(|sent| sent.is_err()) {
-        state.room.open_withdrawn(site);
     }
 }
 
@@ -476,6 +486,13 @@ impl Part for Isp {
             }
             IspMessage::Tick => self.tick(context),
             IspMessage::Retire => self.retired = true,
+            IspMessage::Renewed(until, lost) => {
+                self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
+            }
+            IspMessage::Sources => {
+                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+                sources.iter().for_each(|source| self.pump(source, context));
+            }
             IspMessage::Drain => {
                 let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
                 sources.iter().for_each(|source| self.empty(source));

@@ -2,7 +2,7 @@
 //!
 //! Takes a provider, gives the handle of its actor. Never starts or ends one: the scheduler does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::isp::Isp;
@@ -12,7 +12,7 @@ use crate::domain::ProviderId;
 /// The actors of providers, by provider. Outlives a restarted scheduler: a second actor for a provider would have a second
 /// pace.
 #[derive(Debug, Clone, Default)]
-pub struct Isps(Arc<Mutex<HashMap<ProviderId, Handle<Isp>>>>);
+pub struct Isps(Arc<Mutex<BTreeMap<ProviderId, Handle<Isp>>>>);
 
 impl Isps {
     pub(super) fn of(&self, provider: &ProviderId) -> Option<Handle<Isp>> {

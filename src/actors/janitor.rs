@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::settler::{Settler, SettlerMessage};
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::Tools;
-use crate::policy::settlement;
+use crate::policy::settlement::{self, Waiting};
+use crate::sabotage::{self, Bug};
 
 /// Between two looks at the depth of the queue.
 const GAUGES_EVERY: Duration = Duration::from_secs(2);
@@ -56,6 +57,9 @@ async fn gauges(tools: Tools) {
 }
 
 async fn expiry(tools: Tools, settler: Handle<Settler>) {
+    if sabotage::is(Bug::ExpiryOnlyAtAttempt) {
+        return;
+    }
     let now = tools.surroundings.clock.now();
     match tools
         .queue
@@ -64,7 +68,15 @@ async fn expiry(tools: Tools, settler: Handle<Settler>) {
     {
         Ok(expired) => {
             for leased in expired {
-                let settlement = settlement::expired(&leased.delivery, leased.fence, now);
+                // One with an open INTENT may have gone out before its holder died: it does not just expire.
+                let open_intent = leased.open_intent.as_ref().map(|open| &*open.host);
+                let open_intent = open_intent.filter(|_| !sabotage::is(Bug::ExpiryHidesIntent));
+                let settings = &tools.settings.settlement;
+                let Waiting::Settle(settlement) =
+                    settlement::waiting(&leased.delivery, leased.fence, open_intent, settings, now)
+                else {
+                    continue;
+                };
                 if settler
                     .send(SettlerMessage::Settle(settlement, leased.delivery))
                     .await

@@ -16,7 +16,8 @@
 //!                               settler ── classify, settle ──► queue (commit: state + events)
 //! ```
 //!
-//! Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
+//! Beside it the keeper shares out the Sources among the nodes of one store; scheduler, ISPs and sessions use those that are
+//! ours. Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
 
 pub mod crafter;
 pub mod engine;
@@ -24,7 +25,9 @@ pub mod intake;
 pub mod isp;
 pub mod isps;
 pub mod janitor;
+pub mod keeper;
 mod lane_state;
+pub mod ownership;
 mod returns;
 pub mod scheduler;
 pub mod sender;

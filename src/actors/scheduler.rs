@@ -2,9 +2,10 @@
 //!
 //! Takes wake-ups, answers of the queue and of MX lookups, and credit from lanes; gives offers to ISP actors, parkings to
 //! the queue, and settlements of what needs no attempt. Holds leased work only while its domain is being looked up.
-//! Never waits inside a handler: each call to a seam is a task that reports by message.
+//! Never waits inside a handler: each call to a seam is a task that reports by message. What it goes through is in order, so
+//! that a run on made-up time can be replayed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::isp::{Isp, IspMessage};
@@ -13,9 +14,11 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, Timestamp};
-use crate::policy::fairness::{lane_credit, may_offer};
-use crate::policy::routing;
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId};
+pub use crate::policy::fairness::Credit;
+use crate::policy::fairness::{LaneCredit, lane_credit, may_offer};
+use crate::policy::ownership::Standing;
+use crate::policy::routing::{self, Choice};
 use crate::policy::settlement::{self, Waiting};
 use crate::queue::{LeaseRef, Leased, Parking, QueueError};
 
@@ -27,33 +30,13 @@ pub struct Scheduler {
     rooms: Vec<routing::SourceRoom>,
     leasing: [bool; 3],
     isps: Isps,
-    lanes: HashMap<Lane, LaneCredit>,
-    parked: HashSet<Lane>,
-    unparking: HashSet<Lane>,
-    awaiting: HashMap<String, Vec<Leased>>,
+    lanes: BTreeMap<Lane, LaneCredit>,
+    parked: BTreeSet<Lane>,
+    unparking: BTreeSet<Lane>,
+    awaiting: BTreeMap<String, Vec<Leased>>,
     awaiting_count: [usize; 3],
     ticks: u64,
     waker: Option<Waker>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct LaneCredit {
-    left: usize,
-    full: usize,
-    shut_until: Option<Timestamp>,
-}
-
-/// How a lane's credit changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credit {
-    /// So many places became free.
-    Add(usize),
-    /// Exactly so many are free.
-    Exactly(usize),
-    /// None: the lane is shut until then.
-    ShutUntil(Timestamp),
-    /// As many as the lane has when it is empty.
-    Full,
 }
 
 /// What the scheduler can be told.
@@ -77,6 +60,8 @@ pub enum SchedulerMessage {
     IspStarted(ProviderId),
     /// The actor of a provider has had nothing to do for long.
     IspIdle(ProviderId),
+    /// Sources came to us, went, or have no owner any more.
+    Sources,
     /// Stop taking work.
     Drain,
 }
@@ -107,10 +92,10 @@ impl Scheduler {
             rooms,
             leasing: [false; 3],
             isps,
-            lanes: HashMap::new(),
-            parked: HashSet::new(),
-            unparking: HashSet::new(),
-            awaiting: HashMap::new(),
+            lanes: BTreeMap::new(),
+            parked: BTreeSet::new(),
+            unparking: BTreeSet::new(),
+            awaiting: BTreeMap::new(),
             awaiting_count: [0; 3],
             ticks: 0,
             waker: None,
@@ -121,7 +106,11 @@ impl Scheduler {
         if self.tools.draining.has_begun() {
             return;
         }
+        let now = self.tools.surroundings.clock.now();
         for class in Class::ALL {
+            if !self.tools.ownership.may_take(class, &self.rooms, now) {
+                continue;
+            }
             let room = self.tools.settings.look_ahead.room(class, self.awaiting_count);
             if room == 0 || std::mem::replace(&mut self.leasing[class.index()], true) {
                 continue;
@@ -131,6 +120,9 @@ impl Scheduler {
                 let now = tools.surroundings.clock.now();
                 let until = now.plus(tools.settings.lease);
                 let answer = tools.queue.lease(class, room, now, until).await;
+                if answer.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    fail::fail_point!("lease-taken");
+                }
                 report(&me, SchedulerMessage::Leased(class, room, answer)).await;
             });
         }
@@ -141,6 +133,7 @@ impl Scheduler {
         let room = credit.left.min(self.tools.settings.look_ahead.batch);
         if self.tools.draining.has_begun()
             || room == 0
+            || !self.may_unpark(lane)
             || !self.parked.contains(lane)
             || !self.unparking.insert(lane.clone())
         {
@@ -153,6 +146,24 @@ impl Scheduler {
             let answer = tools.queue.lease_parked(&lane, room, now, until).await;
             report(&me, SchedulerMessage::Unparked(lane, room, answer)).await;
         });
+    }
+
+    /// Our own lanes, and those whose Source has no owner: what waits there goes another way.
+    fn may_unpark(&self, lane: &Lane) -> bool {
+        let now = self.tools.surroundings.clock.now();
+        self.tools.ownership.standing(&lane.source, now) != Standing::Others
+    }
+
+    /// What we knew of lanes whose Source is not ours is worth nothing any more.
+    fn sources_changed(&mut self, context: &PartContext<'_, Self>) {
+        let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
+        self.lanes.retain(|lane, _| ownership.is_ours(&lane.source, now));
+        for isp in self.isps.all() {
+            // One that is full looks by itself within a second.
+            let _ = isp.try_send(IspMessage::Sources);
+        }
+        self.look_for_parked(context);
+        self.lease_due(context);
     }
 
     fn look_for_parked(&self, context: &PartContext<'_, Self>) {
@@ -169,7 +180,7 @@ impl Scheduler {
 
     /// Brings leased work on its way. `unparked` is the lane it was parked under.
     fn dispatch(&mut self, batch: Vec<Leased>, unparked: Option<&Lane>, context: &PartContext<'_, Self>) {
-        let mut offers: HashMap<Lane, Vec<(Leased, Arc<Destination>)>> = HashMap::new();
+        let mut offers: BTreeMap<Lane, Vec<(Leased, Arc<Destination>)>> = BTreeMap::new();
         let mut parkings = Vec::new();
         let now = self.tools.surroundings.clock.now();
         for leased in batch {
@@ -213,19 +224,19 @@ impl Scheduler {
     }
 
     fn route(&mut self, leased: &Leased, destination: &Destination, unparked: Option<&Lane>) -> Route {
-        let Some(source) = routing::choose(&self.rooms, &leased.delivery).cloned() else {
-            return Route::Nowhere;
-        };
-        let lane = Lane {
-            source,
+        let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
+        let lane_of = |source: &SourceId| Lane {
+            source: source.clone(),
             provider: destination.provider.clone(),
         };
+        let standing = |source: &SourceId| ownership.standing(source, now);
+        let lane = match routing::choose(&self.rooms, &leased.delivery, standing) {
+            Choice::Send(source) => lane_of(source),
+            Choice::Leave(source) => return Route::Park(lane_of(source)),
+            Choice::Nowhere => return Route::Nowhere,
+        };
         let full = lane_credit(destination.limits.connections);
-        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit {
-            left: full,
-            full,
-            shut_until: None,
-        });
+        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit::of(full));
         // Work that comes out of the park was counted when it was asked for.
         let may = if unparked == Some(&lane) {
             credit.left > 0
@@ -320,17 +331,7 @@ impl Scheduler {
 
     fn change_credit(&mut self, lane: &Lane, change: Credit, context: &PartContext<'_, Self>) {
         if let Some(credit) = self.lanes.get_mut(lane) {
-            credit.shut_until = match change {
-                Credit::ShutUntil(until) => Some(until),
-                Credit::Add(_) => credit.shut_until,
-                Credit::Exactly(_) | Credit::Full => None,
-            };
-            credit.left = match change {
-                Credit::ShutUntil(_) => 0,
-                Credit::Add(places) => (credit.left + places).min(credit.full),
-                Credit::Exactly(places) => places.min(credit.full),
-                Credit::Full => credit.full,
-            };
+            credit.change(change);
         }
         self.lease_parked(lane, context);
     }
@@ -341,11 +342,7 @@ impl Scheduler {
 
     fn credit(&self, lane: &Lane) -> LaneCredit {
         // A lane not seen since the start: its first parked deliveries tell its real size.
-        self.lanes.get(lane).copied().unwrap_or(LaneCredit {
-            left: lane_credit(1),
-            full: lane_credit(1),
-            shut_until: None,
-        })
+        self.lanes.get(lane).copied().unwrap_or(LaneCredit::of(lane_credit(1)))
     }
 
     fn park(&mut self, parkings: Vec<Parking>) {
@@ -354,10 +351,9 @@ impl Scheduler {
     }
 
     fn drain(&mut self) {
-        let waiting: Vec<LeaseRef> = self
-            .awaiting
-            .drain()
-            .flat_map(|(_, waiting)| waiting)
+        let waiting: Vec<LeaseRef> = std::mem::take(&mut self.awaiting)
+            .into_values()
+            .flatten()
             .map(|leased| leased.lease())
             .collect();
         returns::give_back(&self.tools, waiting, self.tools.surroundings.clock.now());
@@ -444,6 +440,7 @@ impl Part for Scheduler {
                     self.lanes.retain(|lane, _| lane.provider != provider);
                 }
             }
+            SchedulerMessage::Sources => self.sources_changed(context),
             SchedulerMessage::Drain => self.drain(),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +19,19 @@ use super::settler::{Settler, SettlerMessage, Withheld};
 use super::supervisor::{Handle, Part, SendError};
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
+use crate::policy::ownership::{margin, still_ours};
 use crate::policy::seed::seed_of;
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
 use crate::resolver::Target;
+use crate::sabotage::{self, Bug};
 use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcome};
 
 /// Times that a report is repeated when an actor panics over it.
 const REPORTS_MAX: usize = 3;
+
+/// An INTENT is good for this part of a lease, counted from when it was asked for: leases are renewed at a third, so that
+/// two thirds were left.
+const INTENT_GOOD_FOR: u32 = 3;
 
 /// Everything a session needs.
 #[derive(Debug)]
@@ -86,6 +93,15 @@ pub async fn run(mut plan: SessionPlan) {
 }
 
 async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
+    let is_ours = |plan: &SessionPlan| {
+        let tools = &plan.tools;
+        tools
+            .ownership
+            .is_ours(&plan.order.lane.source, tools.surroundings.clock.now())
+    };
+    if !is_ours(plan) {
+        return;
+    }
     // Nothing is in hand before a session is up, so a host that keeps us waiting does not keep the engine from ending.
     let draining = plan.tools.draining.clone();
     let connected = tokio::select! {
@@ -121,7 +137,7 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
             break;
         }
         let Ok(Work::Deliver(leased)) = work.await else { break };
-        if session.idle_check() {
+        if session.idle_check() || !is_ours(plan) {
             tell(&plan.order.isp, || {
                 IspMessage::PutBack(source.clone(), Arc::clone(&site), leased.clone())
             })
@@ -258,16 +274,24 @@ async fn deliver(
         }
     };
     let refused = Mutex::new(None);
+    let held_until = AtomicU64::new(leased.until.0);
     let gate = || {
         in_hand.lock().unwrap_or_else(PoisonError::into_inner).intent = Some(host.to_owned());
-        gate(tools, &leased, &plan.order.lane, host, &refused)
+        gate(tools, &leased, &held_until, &plan.order.lane, host, &refused)
     };
     let mail = Outgoing {
         mail_from: &crafted.mail_from,
         rcpt_to: &leased.delivery.address,
         bytes: &crafted.bytes,
     };
-    let transaction = renewing(tools, &leased, session.deliver(mail, gate)).await;
+    let mut transaction = renewing(tools, &leased, &held_until, session.deliver(mail, gate)).await;
+    if sabotage::is(Bug::OtherHostAfterDot)
+        && transaction.dot_sent
+        && matches!(transaction.outcome, TransactionOutcome::Failed(_))
+        && let Some((mut other, ..)) = connect(plan).await
+    {
+        transaction = other.deliver(mail, async || true).await;
+    }
     tools.surroundings.observer.phases(session.transaction_times());
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
@@ -285,10 +309,20 @@ async fn deliver(
     report(plan, attempt, leased).await;
 }
 
-/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no.
+/// Whether lease and Source are ours for long enough, by our own clock: whoever was frozen finds out here.
+fn is_safe(tools: &Tools, held_until: &AtomicU64, lane: &crate::domain::Lane) -> bool {
+    let now = tools.surroundings.clock.now();
+    let until = Timestamp(held_until.load(Ordering::Relaxed));
+    still_ours(until, margin(tools.settings.lease), now) && tools.ownership.is_ours(&lane.source, now)
+}
+
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no. Looks at the clock before and after the
+/// store was asked: a yes that comes late is a no, since whoever slept over it may have lost its lease, and the Delivery may
+/// have expired or gone out from elsewhere.
 async fn gate(
     tools: &Tools,
     leased: &Leased,
+    held_until: &AtomicU64,
     lane: &crate::domain::Lane,
     host: &str,
     refused: &Mutex<Option<Withheld>>,
@@ -301,13 +335,36 @@ async fn gate(
         host: host.to_owned(),
         at: tools.surroundings.clock.now(),
     };
-    let withheld = match tools.queue.intent(intent).await {
-        Ok(IntentAnswer::Recorded) => return true,
-        Ok(IntentAnswer::Refused(IntentRefusal::Stale)) => Withheld::Stale,
-        Ok(IntentAnswer::Refused(IntentRefusal::Expired)) => Withheld::Expired,
-        Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)) => Withheld::Suppressed,
-        Err(error) => {
+    if sabotage::is(Bug::SkipIntent) {
+        return true;
+    }
+    if sabotage::is(Bug::DotBeforeIntent) {
+        let queue = Arc::clone(&tools.queue);
+        actix::spawn(async move { queue.intent(intent).await });
+        return true;
+    }
+    let (asked_at, good_for) = (intent.at, tools.settings.lease / INTENT_GOOD_FOR);
+    let answer = match is_safe(tools, held_until, lane) {
+        true => Some(tools.queue.intent(intent).await),
+        false => None,
+    };
+    let is_late = tools.surroundings.clock.now().since(asked_at) >= good_for || !is_safe(tools, held_until, lane);
+    let is_late = is_late && !sabotage::is(Bug::IntentSleptOver);
+    let withheld = match answer {
+        Some(Ok(IntentAnswer::Recorded)) if !is_late => {
+            fail::fail_point!("after-intent");
+            return true;
+        }
+        // Settled like one that was not recorded, which closes it, if the lease is still ours.
+        Some(Ok(IntentAnswer::Recorded)) | None => Withheld::Late,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Stale))) => Withheld::Stale,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Expired))) => Withheld::Expired,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::Suppressed))) => Withheld::Suppressed,
+        Some(Err(error)) => {
             tools.surroundings.observer.store_error(&error);
+            if sabotage::is(Bug::IntentErrorIgnored) {
+                return true;
+            }
             Withheld::Unrecorded
         }
     };
@@ -315,21 +372,29 @@ async fn gate(
     false
 }
 
-/// Renews the lease while `work` takes its time: a slow reader after the dot may take ten minutes.
-async fn renewing<T>(tools: &Tools, leased: &Leased, work: impl Future<Output = T>) -> T {
-    let third = (tools.settings.lease / 3).max(Duration::from_millis(10));
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::time::sleep(third) => {
-                let until = tools.surroundings.clock.now().plus(tools.settings.lease);
-                if let Err(error) = tools.queue.renew(vec![leased.lease()], until).await {
-                    tools.surroundings.observer.store_error(&error);
-                }
+/// Renews the lease while `work` takes its time: a slow reader after the dot may take ten minutes. The first renewal comes
+/// when a third of it is gone, however long ago it was taken.
+async fn renewing<T>(tools: &Tools, leased: &Leased, held_until: &AtomicU64, work: impl Future<Output = T>) -> T {
+    let lease = tools.settings.lease;
+    let clock = &tools.surroundings.clock;
+    let keep = async {
+        let mut next = leased.until.minus(lease - lease / 3);
+        loop {
+            tokio::time::sleep_until(clock.instant_of(next)).await;
+            let until = clock.now().plus(lease);
+            match tools.queue.renew(vec![leased.lease()], until).await {
+                Ok(lost) if lost.is_empty() => held_until.store(until.0, Ordering::Relaxed),
+                // Somebody else has it: the gate must not open any more.
+                Ok(_) => held_until.store(0, Ordering::Relaxed),
+                Err(error) => tools.surroundings.observer.store_error(&error),
             }
+            next = clock.now().plus((lease / 3).max(Duration::from_millis(10)));
         }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = keep => never,
     }
 }
 

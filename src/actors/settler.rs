@@ -2,7 +2,8 @@
 //!
 //! Takes Attempts from sessions and what needs no attempt from the scheduler; gives batches to the queue, signals to lanes,
 //! and tells the observer what is durable. `policy::classify` judges, `policy::settlement` decides. What the queue could not
-//! store yet waits in the outbox, which outlives a restart; nothing is told before it is durable.
+//! store yet waits in the outbox, which outlives a restart; nothing is told before it is durable. A record that cannot be
+//! read keeps its own Settlement from being stored, with an alarm, and no other.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,8 @@ use crate::policy::classify::lane_action;
 use crate::policy::lane_room::Report;
 use crate::policy::seed::seed_of;
 use crate::policy::settlement;
-use crate::queue::{LeaseRef, Leased, QueueError, SettleAnswer};
+use crate::queue::{LeaseRef, Leased, Queue, QueueError, SettleAnswer};
+use crate::sabotage::{self, Bug};
 
 /// Why a dot was withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,22 @@ pub enum Withheld {
     Suppressed,
     /// The INTENT could not be recorded.
     Unrecorded,
+    /// The lease, or the claim to the Source, is or may be over by the time the dot is on the wire.
+    Late,
+}
+
+impl Withheld {
+    /// The name that metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
+            Self::Unrecorded => "unrecorded",
+            Self::Late => "late",
+        }
+    }
 }
 
 /// What a settler can be told.
@@ -47,7 +65,7 @@ pub enum SettlerMessage {
     /// A session panicked over it; with its INTENT recorded for this host, if one is given.
     Panicked(Box<Leased>, Option<String>),
     /// The queue answered for a batch.
-    Settled(Vec<Pending>, Result<Vec<SettleAnswer>, QueueError>),
+    Stored(Stored),
     /// Try again what the queue could not store.
     Retry,
     /// Keep the leases of what is not durable yet.
@@ -90,15 +108,12 @@ impl Outbox {
         batch
     }
 
-    /// The queue answered for this batch; `stored` says whether it holds it.
-    fn answered(&self, batch: &[Pending], stored: bool) {
+    /// The queue answered for the batch with these leases; `left` goes back to the front.
+    fn answered(&self, batch: &HashSet<LeaseRef>, left: &mut Vec<Pending>) {
         let mut pendings = self.pendings();
-        let done: HashSet<LeaseRef> = batch.iter().map(Pending::lease).collect();
-        pendings.storing.retain(|lease| !done.contains(lease));
-        if !stored {
-            for pending in batch.iter().rev() {
-                pendings.waiting.push_front(pending.clone());
-            }
+        pendings.storing.retain(|lease| !batch.contains(lease));
+        for pending in left.drain(..).rev() {
+            pendings.waiting.push_front(pending);
         }
     }
 
@@ -129,6 +144,60 @@ impl Pending {
             fence: self.settlement.fence,
         }
     }
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Stored {
+    answers: Vec<(Pending, SettleAnswer)>,
+    /// Their records cannot be read: no Settlement of theirs can be stored.
+    damaged: Vec<(Pending, QueueError)>,
+    /// To be stored later, and why.
+    left: Vec<Pending>,
+    error: Option<QueueError>,
+}
+
+impl Stored {
+    fn add(&mut self, batch: Vec<Pending>, answer: Result<Vec<SettleAnswer>, QueueError>) {
+        match answer {
+            Ok(answers) => self.answers.extend(batch.into_iter().zip(answers)),
+            Err(error) => {
+                self.left.extend(batch);
+                self.error = Some(error);
+            }
+        }
+    }
+}
+
+/// Has the queue store a batch; if there is a damaged record among them, one by one.
+async fn store_all(queue: &dyn Queue, batch: Vec<Pending>) -> Stored {
+    let settle = async |batch: &[Pending]| {
+        let settlements = batch.iter().map(|pending| pending.settlement.clone()).collect();
+        fail::fail_point!("before-outcome");
+        let answer = queue.settle(settlements).await;
+        fail::fail_point!("after-outcome");
+        if sabotage::is(Bug::OutcomeErrorIgnored) {
+            return Ok(answer.unwrap_or_else(|_| vec![SettleAnswer::Settled; batch.len()]));
+        }
+        answer
+    };
+    let mut stored = Stored::default();
+    let answer = settle(&batch).await;
+    if !matches!(answer, Err(QueueError::Damaged(_))) {
+        stored.add(batch, answer);
+        return stored;
+    }
+    for pending in batch {
+        if stored.error.is_some() {
+            stored.left.push(pending);
+            continue;
+        }
+        match settle(std::slice::from_ref(&pending)).await {
+            Err(error @ QueueError::Damaged(_)) => stored.damaged.push((pending, error)),
+            answer => stored.add(vec![pending], answer),
+        }
+    }
+    stored
 }
 
 /// The settler.
@@ -214,11 +283,15 @@ impl Settler {
     fn withheld(&self, leased: Leased, why: Option<Withheld>) {
         let now = self.tools.surroundings.clock.now();
         let settings = &self.tools.settings.settlement;
+        let reason = why.unwrap_or(Withheld::Unrecorded).name();
+        self.tools.surroundings.observer.withheld(reason);
         let settlement = match why {
             Some(Withheld::Stale) => return,
             Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
             Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
-            Some(Withheld::Unrecorded) | None => settlement::unrecorded(&leased.delivery, leased.fence, settings, now),
+            Some(Withheld::Unrecorded | Withheld::Late) | None => {
+                settlement::unrecorded(&leased.delivery, leased.fence, settings, now)
+            }
         };
         self.outbox.push(Pending {
             settlement,
@@ -254,11 +327,11 @@ impl Settler {
         self.storing = true;
         let (queue, me, outbox) = (Arc::clone(&self.tools.queue), context.handle(), self.outbox.clone());
         actix::spawn(async move {
-            let settlements = batch.iter().map(|pending| pending.settlement.clone()).collect();
-            let answer = queue.settle(settlements).await;
+            let leases = batch.iter().map(Pending::lease).collect();
+            let mut stored = store_all(&*queue, batch).await;
             // Before the settler hears of it: it may panic over the message.
-            outbox.answered(&batch, answer.is_ok());
-            if let Err(error) = me.send(SettlerMessage::Settled(batch, answer)).await {
+            outbox.answered(&leases, &mut stored.left);
+            if let Err(error) = me.send(SettlerMessage::Stored(stored)).await {
                 tracing::debug!(%error, "the settler did not take an answer of the queue");
             }
         });
@@ -280,36 +353,30 @@ impl Settler {
         });
     }
 
-    fn settled(
-        &mut self,
-        batch: Vec<Pending>,
-        answer: Result<Vec<SettleAnswer>, QueueError>,
-        context: &mut PartContext<'_, Self>,
-    ) {
+    fn stored(&mut self, stored: Stored, context: &mut PartContext<'_, Self>) {
         self.storing = false;
-        match answer {
-            Ok(answers) => {
-                self.failures = 0;
-                for (pending, answer) in batch.iter().zip(answers) {
-                    if answer == SettleAnswer::Settled {
-                        self.tools.surroundings.observer.settled(
-                            &pending.delivery,
-                            &pending.settlement,
-                            pending.lane.as_ref(),
-                        );
-                    }
-                }
-            }
-            Err(error) => {
-                self.tools.surroundings.observer.store_error(&error);
-                self.failures = self.failures.saturating_add(1);
-                let pause = Duration::from_millis(50)
-                    .saturating_mul(1 << self.failures.min(7))
-                    .min(Duration::from_secs(5));
-                context.after(pause, SettlerMessage::Retry);
-                self.storing = true;
+        let observer = &self.tools.surroundings.observer;
+        fail::fail_point!("before-event");
+        for (pending, answer) in &stored.answers {
+            if *answer == SettleAnswer::Settled {
+                observer.settled(&pending.delivery, &pending.settlement, pending.lane.as_ref());
             }
         }
+        for (pending, error) in &stored.damaged {
+            observer.store_error(error);
+            tracing::error!(delivery = %pending.delivery.id, next = ?pending.settlement.next, "what became of it cannot be stored: {error}");
+        }
+        let Some(error) = stored.error else {
+            self.failures = 0;
+            return;
+        };
+        observer.store_error(&error);
+        self.failures = self.failures.saturating_add(1);
+        let pause = Duration::from_millis(50)
+            .saturating_mul(1 << self.failures.min(7))
+            .min(Duration::from_secs(5));
+        context.after(pause, SettlerMessage::Retry);
+        self.storing = true;
     }
 }
 
@@ -334,7 +401,7 @@ impl Part for Settler {
             }),
             SettlerMessage::Withheld(leased, why) => self.withheld(*leased, why),
             SettlerMessage::Panicked(leased, host) => self.panicked(*leased, host.as_deref()),
-            SettlerMessage::Settled(batch, answer) => self.settled(batch, answer, context),
+            SettlerMessage::Stored(stored) => self.stored(stored, context),
             SettlerMessage::Retry => self.storing = false,
             SettlerMessage::Renew => self.renew(context),
         }

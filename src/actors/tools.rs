@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::crafter::Crafter;
+use super::ownership::Ownership;
 use super::sender::Sender;
 use super::settler::Settler;
 use super::spawner::Spawner;
@@ -111,6 +112,8 @@ pub struct Tools {
     pub sources: Arc<Vec<SourceSettings>>,
     /// Live connections by lane; outlives a restarted actor, so that its limits hold.
     pub live: Arc<LiveConnections>,
+    /// Whose the Sources are.
+    pub ownership: Arc<Ownership>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }
@@ -174,6 +177,14 @@ impl LiveConnections {
             up: counts.up.load(Ordering::Relaxed),
             opening: counts.opening.load(Ordering::Relaxed),
         })
+    }
+
+    /// How many there are from a Source.
+    #[must_use]
+    pub fn at(&self, source: &SourceId) -> u32 {
+        let lanes = self.by_lane.iter().filter(|entry| entry.key().source == *source);
+        let of = |counts: &Counts| counts.up.load(Ordering::Relaxed) + counts.opening.load(Ordering::Relaxed);
+        lanes.map(|entry| of(entry.value())).sum()
     }
 
     /// How many there are over all lanes.

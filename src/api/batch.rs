@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::answer;
 use super::caller::Caller;
 use super::emails::overall;
-use super::idempotency::{self, Turn};
+use super::idempotency::{self, Ticket, Turn};
 use super::problem::{ApiError, ProblemView};
 use super::reader::{Batch, Mode};
 use super::state::ApiState;
@@ -43,7 +43,8 @@ pub(crate) async fn send(
     let (value, _hold) = body.into_json(&state)?;
     let batch = reader::read_batch(value, &state.settings.limits, now).map_err(ApiError::InvalidBatch)?;
     let mode = batch.mode;
-    let outcomes = decide(&state, caller.tenant, batch, now).await?;
+    let partition = ticket.as_ref().map(Ticket::partition_byte);
+    let outcomes = decide(&state, caller.tenant, batch, partition, now).await?;
     let accepted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let all = accepted == outcomes.len();
     if accepted == 0 || (mode == Mode::Strict && !all) {
@@ -64,7 +65,13 @@ pub(crate) async fn send(
 }
 
 /// Prepares the mails that could be read; all pointers count from the root of the call.
-async fn decide(state: &ApiState, tenant: TenantId, batch: Batch, now: Timestamp) -> Result<Vec<Outcome>, ApiError> {
+async fn decide(
+    state: &ApiState,
+    tenant: TenantId,
+    batch: Batch,
+    partition: Option<u8>,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, ApiError> {
     let base = batch.base;
     let mut readable = Vec::with_capacity(batch.items.len());
     let mut unreadable = Vec::with_capacity(batch.items.len());
@@ -77,7 +84,9 @@ async fn decide(state: &ApiState, tenant: TenantId, batch: Batch, now: Timestamp
             Err(problems) => unreadable.push(Some(problems)),
         }
     }
-    let mut prepared = prepare::prepare(state, tenant, readable, now).await?.into_iter();
+    let mut prepared = prepare::prepare(state, tenant, readable, partition, now)
+        .await?
+        .into_iter();
     let each = unreadable.into_iter().enumerate();
     let outcomes = each.filter_map(|(index, problems)| match problems {
         Some(problems) => Some(Err(problems)),

@@ -16,18 +16,29 @@ use crate::domain::{
 use crate::policy::admission::{Admitted, Arrival, Facts, admit, class_of};
 use crate::queue::{Accept, Accepted, IdempotencyKey, StoredResponse};
 
-/// Prepares mails; gives an answer for each, in their order.
+/// Prepares mails; gives an answer for each, in their order. All get ids in one partition of the store, that of `partition` or
+/// any, so that they can be stored in one step.
 pub(crate) async fn prepare(
     state: &ApiState,
     tenant: TenantId,
     submissions: Vec<Submission>,
+    partition: Option<u8>,
     now: Timestamp,
 ) -> Result<Vec<Result<Admitted, Vec<Problem>>>, ApiError> {
+    let partition = match partition {
+        Some(byte) => byte,
+        None => MessageId(ApiState::new_id(now)?).partition_byte(),
+    };
     let mut suppressed = suppressed(state, tenant, &submissions).await?.into_iter();
     let mut answers = Vec::with_capacity(submissions.len());
     for submission in submissions {
         let suppressed = suppressed.by_ref().take(submission.recipients.len()).collect();
-        answers.push(prepare_one(state, tenant, submission, suppressed, now).await?);
+        let arrival = Arrival {
+            id: MessageId(ApiState::new_id(now)?).in_partition(partition),
+            tenant,
+            now,
+        };
+        answers.push(prepare_one(state, submission, suppressed, arrival).await?);
     }
     Ok(answers)
 }
@@ -65,11 +76,11 @@ pub(crate) async fn commit(
 
 async fn prepare_one(
     state: &ApiState,
-    tenant: TenantId,
     submission: Submission,
     suppressed: Vec<bool>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Result<Admitted, Vec<Problem>>, ApiError> {
+    let (tenant, now) = (arrival.tenant, arrival.now);
     let status = state.domain_status(tenant, submission.from.domain(), now).await;
     let domain = status.map_err(|error| state.refuse(error))?;
     let template = find_template(state, tenant, &submission.content, now).await?;
@@ -90,11 +101,6 @@ async fn prepare_one(
         }
         (SubmittedContent::Template { .. }, None) => {}
     }
-    let arrival = Arrival {
-        id: MessageId(ApiState::new_id(now)?),
-        tenant,
-        now,
-    };
     Ok(match admit(submission, facts, arrival, &state.admission) {
         Ok(admitted) if problems.is_empty() => Ok(admitted),
         Ok(_) => Err(problems),

@@ -61,6 +61,7 @@ pub struct ApiState {
     pub(crate) templates: Cache<(TenantId, String, Option<u32>), Arc<KnownTemplate>>,
     pub(crate) in_progress: DashSet<IdempotencyKey>,
     draining: AtomicBool,
+    short_of_room: AtomicBool,
 }
 
 impl ApiState {
@@ -76,6 +77,7 @@ impl ApiState {
             templates: Cache::new(life, max),
             in_progress: DashSet::new(),
             draining: AtomicBool::new(false),
+            short_of_room: AtomicBool::new(false),
             queue: parts.queue,
             store: parts.store,
             resolver: parts.resolver,
@@ -91,6 +93,11 @@ impl ApiState {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the store has so little room that nothing more is to be accepted: such calls get 503, reading goes on.
+    pub fn short_of_room(&self, is_short: bool) {
+        self.short_of_room.store(is_short, Ordering::Relaxed);
+    }
+
     /// Forgets what was looked up, after records were changed behind the API's back (keys, domains, templates).
     pub fn forget_all(&self) {
         self.keys.forget_all();
@@ -98,10 +105,13 @@ impl ApiState {
         self.templates.forget_all();
     }
 
-    /// Refuses calls that would store something once we are draining.
+    /// Refuses calls that would store something once we are draining, and while the store is short of room.
     pub(crate) fn open(&self) -> Result<(), ApiError> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(ApiError::Draining(self.settings.retry_after));
+        }
+        if self.short_of_room.load(Ordering::Relaxed) {
+            return Err(self.refuse(StoreError::Full));
         }
         Ok(())
     }

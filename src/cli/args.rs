@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, demo, keys, output, serve, why};
+use super::{check_config, demo, keys, migrate, nodes, output, serve, why};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -32,7 +32,7 @@ pub enum Command {
     ///
     /// The first start makes a tenant and prints its API key, once. SIGTERM stops gently: no new mail, sessions past the
     /// final dot may finish. A second SIGTERM stops at once.
-    Serve,
+    Serve(ServeArgs),
     /// Show the engine against five simulated providers: 10,000 mails, a table, a balance.
     ///
     /// Everything is on loopback and in a temporary folder. Retry times are shortened by the demo's config. What was
@@ -46,6 +46,21 @@ pub enum Command {
         #[command(subcommand)]
         action: KeyAction,
     },
+    /// Move everything from one store into another: `--from embedded:./data --to redis://127.0.0.1/0`, or back.
+    ///
+    /// Stop all engines first. Can be stopped and run again at any point. At the end both sides are counted, by tenant and
+    /// state; exit code 1 when that does not balance. DKIM keys are sealed with the secret key of the installation: both
+    /// sides need the same `secret.key` (or POSTHASTE_SECRET_KEY). The old store keeps what it had and is marked as moved.
+    Migrate {
+        /// The store that is full: `embedded:DIRECTORY`, `redis://…` or `rediss://…`.
+        #[arg(long, value_name = "STORE")]
+        from: String,
+        /// The store that is empty.
+        #[arg(long, value_name = "STORE")]
+        to: String,
+    },
+    /// Show which nodes share the store of a running engine, and which source belongs to whom.
+    Nodes,
     /// Say why a message has not gone out yet, or what became of it.
     Why {
         /// The id that the API gave: 202's `id`.
@@ -54,6 +69,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ServeArgs {
+    /// Start on a Redis whose settings can lose accepted mail.
+    #[arg(long)]
+    pub allow_volatile_queue: bool,
+    /// Redis may hold another store than the one that this data directory knows, or none.
+    #[arg(long)]
+    pub accept_new_store: bool,
 }
 
 /// Arguments of `demo`.
@@ -87,11 +113,13 @@ pub enum KeyAction {
 /// Runs the command.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    let outcome = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(cli.config),
+    let outcome = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(args) => serve::run(cli.config, args),
         Command::Demo(args) => demo::run(&args),
         Command::CheckConfig => check_config::run(cli.config),
         Command::Keys { action } => keys::run(cli.config, &action),
+        Command::Migrate { from, to } => migrate::run(cli.config, &from, &to),
+        Command::Nodes => nodes::run(cli.config),
         Command::Why { id, json } => why::run(cli.config, &id, json),
     };
     outcome.unwrap_or_else(|error| {

@@ -10,8 +10,9 @@ use super::{output, serve};
 pub(super) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     let (settings, from) = serve::settings(config)?;
     output::say(&format!(
-        "{from}: good. Data in {}, API on {}, {} source(s), {} route(s), {} declared domain(s).",
+        "{from}: good. Data in {}, queue in {}, API on {}, {} source(s), {} route(s), {} declared domain(s).",
         settings.data.display(),
+        settings.store.name(),
         settings.api_listen,
         settings.sources.len(),
         settings.routes.len(),

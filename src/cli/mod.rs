@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `check-config`, `keys`, `why`.
+//! The commands: `serve`, `demo`, `check-config`, `keys`, `nodes`, `why`, `migrate`.
 //!
 //! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
 
@@ -8,8 +8,10 @@ mod check_config;
 mod demo;
 mod keys;
 mod logging;
+mod migrate;
+mod nodes;
 mod output;
 mod serve;
 mod why;
 
-pub use args::{Cli, Command, run};
+pub use args::{Cli, Command, ServeArgs, run};

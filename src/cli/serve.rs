@@ -6,15 +6,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::args::ServeArgs;
 use super::{logging, output};
 use crate::app;
-use crate::config::Settings;
+use crate::config::{Settings, StoreSettings};
 
 /// The file that is read when none is named and it is there.
 const DEFAULT_FILE: &str = "config.yaml";
 
-pub(super) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
-    let (settings, from) = settings(config)?;
+pub(super) fn run(config: Option<PathBuf>, args: ServeArgs) -> Result<ExitCode> {
+    let (mut settings, from) = settings(config)?;
+    if let StoreSettings::Redis { guard, .. } = &mut settings.store {
+        guard.allow_volatile = args.allow_volatile_queue;
+        guard.accept_new_store = args.accept_new_store;
+    }
     logging::init(settings.log_format, &settings.log_level)?;
     actix::System::new().block_on(serve(settings, from))
 }

@@ -5,11 +5,13 @@
 
 mod raw;
 mod settings;
+mod store;
 mod time;
 mod words;
 
 pub use raw::Raw;
 pub use settings::{ConfigError, DeclaredDomain, Settings};
+pub use store::StoreSettings;
 pub use words::LogFormat;
 
 /// The manual, which is also the defaults.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::store::RawStore;
 use super::time::{Time, seconds};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
 use crate::domain::{OnAmbiguous, TlsPolicy};
@@ -17,11 +18,12 @@ use crate::domain::{OnAmbiguous, TlsPolicy};
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
     pub(super) data: String,
+    pub(super) node: String,
     pub(super) hostname: String,
     pub(super) log: Log,
     pub(super) api: Api,
     pub(super) metrics: Metrics,
-    pub(super) store: Store,
+    pub(super) store: RawStore,
     pub(super) dns: Dns,
     pub(super) sources: Vec<Source>,
     pub(super) domains: Vec<Domain>,
@@ -35,11 +37,12 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             data: "./data".to_owned(),
+            node: String::new(),
             hostname: String::new(),
             log: Log::default(),
             api: Api::default(),
             metrics: Metrics::default(),
-            store: Store::default(),
+            store: RawStore::default(),
             dns: Dns::default(),
             sources: Vec::new(),
             domains: Vec::new(),
@@ -115,26 +118,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             listen: Listen(Some(SocketAddr::from(([127, 0, 0, 1], 9464)))),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Store {
-    pub(super) cache_mib: Positive,
-    pub(super) message_cache_mib: Positive,
-    pub(super) batch: Positive,
-    pub(super) retention: Time,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            cache_mib: Positive(128),
-            message_cache_mib: Positive(64),
-            batch: Positive(1000),
-            retention: seconds(720 * 3600),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::raw::{self, ByClass, Raw};
+use super::store::{self, StoreSettings};
 use super::time::Time;
 use super::words::{LogFormat, Positive, Rate};
 use crate::actors::tools::{EngineSettings, SourceSettings};
@@ -24,7 +25,6 @@ use crate::policy::retry::RetrySettings;
 use crate::policy::routing::SourceRoom;
 use crate::policy::settlement::SettlementSettings;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
-use crate::store::EmbeddedSettings;
 use crate::transport::{Deadlines, DialerSettings};
 
 const MIB: usize = 1024 * 1024;
@@ -71,6 +71,8 @@ pub struct DeclaredDomain {
 pub struct Settings {
     /// The data directory.
     pub data: PathBuf,
+    /// Name of this node among those that share a store; empty means the network name, or the machine's.
+    pub node: String,
     /// Network name; empty means the machine's.
     pub hostname: String,
     /// How log lines look.
@@ -87,8 +89,8 @@ pub struct Settings {
     pub admission: AdmissionSettings,
     /// Where metrics are scraped, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
-    /// The embedded store.
-    pub store: EmbeddedSettings,
+    /// Where work and records are kept.
+    pub store: StoreSettings,
     /// Name servers.
     pub resolver: ResolverSettings,
     /// Name servers that confirm.
@@ -143,6 +145,7 @@ impl Settings {
         }
         Ok(Self {
             data: PathBuf::from(&raw.data),
+            node: raw.node.clone(),
             hostname: raw.hostname.clone(),
             log_format: raw.log.format.0,
             log_level: raw.log.level.clone(),
@@ -154,12 +157,7 @@ impl Settings {
                 ..AdmissionSettings::default()
             },
             metrics_listen: raw.metrics.listen.0,
-            store: EmbeddedSettings {
-                cache_bytes: mib(raw.store.cache_mib),
-                message_cache_bytes: mib(raw.store.message_cache_mib),
-                batch_ops_max: count(raw.store.batch),
-                ..EmbeddedSettings::in_directory(&raw.data)
-            },
+            store: store::settings(&raw.store, &raw.data, env)?,
             resolver: resolver(&raw.dns.servers, raw.dns.query_timeout),
             confirm: (!raw.dns.confirm_servers.is_empty())
                 .then(|| resolver(&raw.dns.confirm_servers, raw.dns.query_timeout)),
@@ -400,7 +398,7 @@ fn engine(raw: &Raw) -> EngineSettings {
         },
         connections_per_source_max: raw.engine.connections_per_source.0,
         accepts_in_flight_max: count(raw.api.accepts_in_flight),
-        retention: raw.store.retention.0,
+        retention: raw.store.retention().0,
         ..EngineSettings::default()
     }
 }
@@ -409,15 +407,15 @@ fn by_class<T>(values: &ByClass<T>) -> [&T; 3] {
     [&values.critical, &values.transactional, &values.broadcast]
 }
 
-fn count(number: Positive) -> usize {
+pub(super) fn count(number: Positive) -> usize {
     usize::try_from(number.0).unwrap_or(usize::MAX)
 }
 
-fn mib(number: Positive) -> usize {
+pub(super) fn mib(number: Positive) -> usize {
     count(number).saturating_mul(MIB)
 }
 
-fn unfit(key: String, problem: &str) -> ConfigError {
+pub(super) fn unfit(key: String, problem: &str) -> ConfigError {
     ConfigError::Unfit {
         key,
         problem: problem.to_owned(),

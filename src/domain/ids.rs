@@ -36,6 +36,23 @@ uuid_id! {
     TemplateId
 }
 
+impl MessageId {
+    /// The byte that chooses the partition of a store that has some: all messages of one call share it, so that they are
+    /// accepted in one step.
+    #[must_use]
+    pub fn partition_byte(self) -> u8 {
+        self.0.as_bytes()[15]
+    }
+
+    /// The same id in the partition of `byte`. Two different random ids stay different: 66 other bits are random.
+    #[must_use]
+    pub fn in_partition(self, byte: u8) -> Self {
+        let mut bytes = self.0.into_bytes();
+        bytes[15] = byte;
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
 /// One Message to one Recipient. `recipient` is the index into `Message::recipients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId {
@@ -100,6 +117,11 @@ name_id! {
 name_id! {
     /// An identity we send from, as named in `config.yaml`.
     SourceId
+}
+
+name_id! {
+    /// A node: one process that delivers. Unique among those that share a store, and the same after a restart.
+    NodeId
 }
 
 /// Source × Provider: one pace, one set of connections. A key, never a string to be parsed.

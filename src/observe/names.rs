@@ -109,12 +109,33 @@ pub(super) const COMMIT_SECONDS: &str = "posthaste_commit_seconds";
 pub(super) const COMMIT_BATCH: &str = "posthaste_commit_operations";
 /// Store errors.
 pub(super) const STORE_ERRORS: &str = "posthaste_store_errors_total";
+/// Redis answers.
+pub(super) const REDIS_UP: &str = "posthaste_redis_up";
+/// The store in Redis is gone.
+pub(super) const REDIS_EPOCH_LOST: &str = "posthaste_redis_epoch_lost";
+/// Memory of Redis.
+pub(super) const REDIS_MEMORY: &str = "posthaste_redis_memory_bytes";
+/// Its limit.
+pub(super) const REDIS_MEMORY_MAX: &str = "posthaste_redis_memory_limit_bytes";
+/// No more is accepted.
+pub(super) const REDIS_SHORT_OF_ROOM: &str = "posthaste_redis_short_of_room";
+/// Redis cannot write.
+pub(super) const REDIS_NOT_PERSISTING: &str = "posthaste_redis_not_persisting";
+/// Settings that lose mail.
+pub(super) const REDIS_RISKS: &str = "posthaste_redis_risks";
 /// Restarts.
 pub(super) const ACTOR_RESTARTS: &str = "posthaste_actor_restarts_total";
 /// API calls.
 pub(super) const API_REQUESTS: &str = "posthaste_api_requests_total";
 /// API time.
 pub(super) const API_SECONDS: &str = "posthaste_api_request_seconds";
+
+/// Withheld dots.
+pub(super) const WITHHELD: &str = "posthaste_withheld_total";
+/// Owners.
+pub(super) const SOURCE_OWNER: &str = "posthaste_source_owner";
+/// Nodes.
+pub(super) const NODES: &str = "posthaste_nodes";
 
 /// Every metric that Posthaste exposes.
 pub const METRICS: &[Metric] = &[
@@ -207,9 +228,47 @@ pub const METRICS: &[Metric] = &[
     ),
     histogram(COMMIT_BATCH, BATCH, &[], "Operations that shared one commit."),
     counter(
+        WITHHELD,
+        &["reason"],
+        "Messages whose final dot was withheld: stale, late, expired, suppressed or unrecorded.",
+    ),
+    gauge(
+        SOURCE_OWNER,
+        &["source", "node"],
+        "1 for the node that a Source belongs to, as this node sees it.",
+    ),
+    gauge(
+        NODES,
+        &[],
+        "Nodes that share the store and are alive, as this node sees it.",
+    ),
+    counter(
         STORE_ERRORS,
         &["kind"],
         "Operations that the store refused: full, unavailable or damaged.",
+    ),
+    gauge(REDIS_UP, &[], "1 while every Redis server answers, else 0."),
+    gauge(
+        REDIS_EPOCH_LOST,
+        &[],
+        "1 when the store in Redis is gone: flushed, restored or another one. Nothing is accepted or sent.",
+    ),
+    gauge(REDIS_MEMORY, &[], "Memory in use in Redis, in bytes."),
+    gauge(REDIS_MEMORY_MAX, &[], "Redis' maxmemory, in bytes; 0 is no limit."),
+    gauge(
+        REDIS_SHORT_OF_ROOM,
+        &[],
+        "1 while nothing is accepted because 80 % of Redis' maxmemory are used.",
+    ),
+    gauge(
+        REDIS_NOT_PERSISTING,
+        &[],
+        "1 when Redis could not write its append-only file or its last snapshot.",
+    ),
+    gauge(
+        REDIS_RISKS,
+        &[],
+        "Settings of Redis under which accepted mail can be lost.",
     ),
     counter(ACTOR_RESTARTS, &["kind"], "Actors that panicked and were restarted."),
     counter(API_REQUESTS, &["status"], "API calls by HTTP status."),

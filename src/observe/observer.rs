@@ -10,9 +10,10 @@ use metrics::{Counter, Histogram};
 use super::names;
 use super::registry::Registry;
 use crate::domain::{
-    Attempt, AttemptOutcome, Class, Delivery, EventKind, Lane, PhaseTimes, ProviderId, Settlement, Stage, State,
-    Timestamp,
+    Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
+    SourceId, Stage, State, Timestamp,
 };
+use crate::policy::redis_safety::Health;
 use crate::queue::{Depth, QueueError};
 
 /// Providers with a site of their own that get a label; the others share `other`.
@@ -20,6 +21,8 @@ const PROVIDER_LABELS_MAX: usize = 200;
 
 /// How a Delivery can end but by a reply.
 const ENDED_STATES: [State; 4] = [State::Expired, State::Suppressed, State::Cancelled, State::Unknown];
+/// Why a dot may be withheld: the names of `actors::settler::Withheld`.
+const WITHHELD_REASONS: [&str; 5] = ["stale", "expired", "suppressed", "unrecorded", "late"];
 /// How a store can fail.
 const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 
@@ -82,6 +85,9 @@ impl Observer {
         }
         for kind in STORE_ERROR_KINDS {
             self.count(names::STORE_ERRORS, &[("kind", kind)], 0);
+        }
+        for reason in WITHHELD_REASONS {
+            self.count(names::WITHHELD, &[("reason", reason)], 0);
         }
     }
 
@@ -234,6 +240,57 @@ impl Observer {
             QueueError::Damaged(_) => STORE_ERROR_KINDS[2],
         };
         self.count(names::STORE_ERRORS, &[("kind", kind)], 1);
+    }
+
+    /// Redis was looked at.
+    pub fn store_health(&self, health: &Health) {
+        let set = |name, value| self.registry.gauge(name, &[]).set(value);
+        let flag = |name, is_set: bool| set(name, if is_set { 1.0 } else { 0.0 });
+        flag(names::REDIS_UP, health.is_reachable);
+        flag(names::REDIS_EPOCH_LOST, health.is_epoch_lost);
+        flag(names::REDIS_SHORT_OF_ROOM, health.is_short_of_room);
+        flag(names::REDIS_NOT_PERSISTING, health.is_not_persisting);
+        set(names::REDIS_MEMORY, number(health.memory_bytes));
+        set(names::REDIS_MEMORY_MAX, number(health.memory_bytes_max));
+        set(names::REDIS_RISKS, number(health.risks.len() as u64));
+    }
+
+    /// The final dot of a message was withheld.
+    pub fn withheld(&self, reason: &'static str) {
+        self.count(names::WITHHELD, &[("reason", reason)], 1);
+    }
+
+    /// Sources changed hands.
+    pub fn owners(&self, before: &Board, now: &Board) {
+        let owner = |board: &Board, source: &SourceId| {
+            let mut claims = board.claims.iter();
+            claims
+                .find(|claim| claim.source == *source)
+                .map(|claim| claim.node.clone())
+        };
+        let gauge = |source: &SourceId, node: &NodeId, value: f64| {
+            let labels = [("source", source.as_str()), ("node", node.as_str())];
+            self.registry.gauge(names::SOURCE_OWNER, &labels).set(value);
+        };
+        for claim in &before.claims {
+            if owner(now, &claim.source).as_ref() != Some(&claim.node) {
+                gauge(&claim.source, &claim.node, 0.0);
+                tracing::info!(source = %claim.source, node = %claim.node, "a source has left its node");
+            }
+        }
+        for claim in &now.claims {
+            if owner(before, &claim.source).as_ref() != Some(&claim.node) {
+                gauge(&claim.source, &claim.node, 1.0);
+                tracing::info!(source = %claim.source, node = %claim.node, fence = claim.fence.0, "a source has a node");
+            }
+        }
+    }
+
+    /// So many nodes are there.
+    pub fn nodes(&self, count: usize) {
+        self.registry
+            .gauge(names::NODES, &[])
+            .set(number(u64::try_from(count).unwrap_or(u64::MAX)));
     }
 
     /// An actor panicked and is restarted.

@@ -1,10 +1,10 @@
-//! How much of each class is taken from the queue at once.
+//! How much of each class is taken from the queue at once, and how much of it a lane can take.
 //!
 //! Takes how many deliveries of each class are on their way to lanes; gives how many more may be leased. Every class has
 //! its own share of the look-ahead, so that a flood of broadcast never stands in front of a code. Never looks at tenants:
 //! sharing between them comes with the closed loop.
 
-use crate::domain::Class;
+use crate::domain::{Class, Timestamp};
 
 /// The look-ahead of the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +50,76 @@ pub fn may_offer(class: Class, credit: usize, full: usize) -> bool {
     }
 }
 
+/// How a lane's credit changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credit {
+    /// So many places became free.
+    Add(usize),
+    /// Exactly so many are free.
+    Exactly(usize),
+    /// None: the lane is shut until then.
+    ShutUntil(Timestamp),
+    /// As many as the lane has when it is empty.
+    Full,
+}
+
+/// Free places of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneCredit {
+    /// Free now.
+    pub left: usize,
+    /// Free when the lane is empty.
+    pub full: usize,
+    /// The lane takes nothing before this.
+    pub shut_until: Option<Timestamp>,
+}
+
+impl LaneCredit {
+    /// An open lane with so many places, all free.
+    #[must_use]
+    pub fn of(full: usize) -> Self {
+        Self {
+            left: full,
+            full,
+            shut_until: None,
+        }
+    }
+
+    /// Applies a change. Places that become free while the lane is shut are counted and leave it shut.
+    pub fn change(&mut self, change: Credit) {
+        self.shut_until = match change {
+            Credit::ShutUntil(until) => Some(until),
+            Credit::Add(_) => self.shut_until,
+            Credit::Exactly(_) | Credit::Full => None,
+        };
+        self.left = match change {
+            Credit::ShutUntil(_) => 0,
+            Credit::Add(places) => (self.left + places).min(self.full),
+            Credit::Exactly(places) => places.min(self.full),
+            Credit::Full => self.full,
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credit_never_exceeds_what_the_lane_has_and_a_shut_lane_has_none() {
+        let mut credit = LaneCredit::of(50);
+        let mut after = |change| {
+            credit.change(change);
+            (credit.left, credit.shut_until)
+        };
+        assert_eq!(after(Credit::Add(7)), (50, None));
+        assert_eq!(after(Credit::ShutUntil(Timestamp(9))), (0, Some(Timestamp(9))));
+        assert_eq!(after(Credit::Add(2)), (2, Some(Timestamp(9))), "still shut");
+        assert_eq!(after(Credit::Exactly(1)), (1, None));
+        assert_eq!(after(Credit::Exactly(90)), (50, None));
+        assert_eq!(after(Credit::ShutUntil(Timestamp(9))), (0, Some(Timestamp(9))));
+        assert_eq!(after(Credit::Full), (50, None));
+    }
 
     #[test]
     fn the_last_fifth_of_a_lane_is_for_codes() {

@@ -146,6 +146,13 @@ impl<T> LaneRoom<T> {
         self.sites.values().flat_map(|site| site.queues.iter().flatten())
     }
 
+    /// The same, to change what is known of it.
+    pub fn work_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.sites
+            .values_mut()
+            .flat_map(|site| site.queues.iter_mut().flatten())
+    }
+
     /// New work for a site.
     pub fn offer(&mut self, site: &Arc<str>, class: Class, work: T) {
         self.sites.entry(Arc::clone(site)).or_default().queues[class.index()].push_back(work);

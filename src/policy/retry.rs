@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::seed::Seeded;
 use crate::domain::{BounceClass, Class, Timestamp};
+use crate::sabotage::{self, Bug};
 
 /// Waits are this much longer or shorter, in per cent.
 const JITTER_PERCENT: u32 = 20;
@@ -74,7 +75,12 @@ impl RetrySettings {
             _ => self.connection_wait.min(scheduled),
         };
         let mut chance = Seeded::new(seed);
-        let jittered = chance.jitter(nominal, JITTER_PERCENT);
+        let reach = if sabotage::is(Bug::RetryWithoutJitter) {
+            0
+        } else {
+            JITTER_PERCENT
+        };
+        let jittered = chance.jitter(nominal, reach);
         // What the other side wants is a lower bound: jitter only adds to it.
         let greylisted = if wait.reason == BounceClass::Greylisted {
             self.greylist_wait_min
@@ -146,6 +152,14 @@ mod tests {
         );
         let next = RetrySettings::default().next(wait(Class::Critical, 1), Timestamp(10_000), Timestamp(0), 7);
         assert_eq!(next, None);
+    }
+
+    #[test]
+    fn a_burst_of_refusals_does_not_come_back_as_a_burst() {
+        let waits = (0..1_000).map(|seed| seconds(wait(Class::Transactional, 1), seed));
+        let (first, last) = waits.fold((u64::MAX, 0), |(first, last), at| (first.min(at), last.max(at)));
+        // Invariant I13: over at least 30 % of the five minutes.
+        assert!(last - first >= 90, "from {first} s to {last} s");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! From which Source a Delivery goes.
 //!
-//! Takes the Sources as configured and the Delivery; gives one Source. A retry keeps the Source of the first attempt
-//! (greylisting passes only from the same address); a first attempt is spread by rendezvous hashing, so that adding a Source
-//! moves only its share. Never looks at the state of lanes: warm-up room and reputation join here later.
+//! Takes the Sources as configured, whose they are, and the Delivery; gives one Source of ours. A retry keeps the Source of
+//! the first attempt (greylisting passes only from the same address) and waits for it when it is another node's; a first
+//! attempt is spread by rendezvous hashing, so that adding a Source moves only its share. Never looks at the state of lanes: warm-up room and reputation join here later.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::ownership::Standing;
 use crate::domain::{Class, Delivery, SourceId};
 
 /// What routing knows of a Source.
@@ -19,23 +20,119 @@ pub struct SourceRoom {
     pub enabled: bool,
 }
 
-/// Picks the Source of a Delivery; none when no enabled one carries its class.
+/// Where a Delivery goes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// From this Source, which is ours.
+    Send(&'a SourceId),
+    /// It waits for this Source, which is another node's.
+    Leave(&'a SourceId),
+    /// Nowhere: no Source of ours carries its class.
+    Nowhere,
+}
+
+/// Picks the Source of a Delivery among those that are ours; one that began at another node's Source is left to it.
 #[must_use]
-pub fn choose<'a>(sources: &'a [SourceRoom], delivery: &Delivery) -> Option<&'a SourceId> {
-    let fits = |room: &&SourceRoom| room.enabled && room.classes.contains(&delivery.class);
-    if let Some(kept) = delivery.source.as_ref()
-        && let Some(room) = sources.iter().find(|room| room.id == *kept).filter(fits)
-    {
-        return Some(&room.id);
+pub fn choose<'a>(
+    sources: &'a [SourceRoom],
+    delivery: &'a Delivery,
+    standing: impl Fn(&SourceId) -> Standing,
+) -> Choice<'a> {
+    let fits = |room: &&SourceRoom| {
+        room.enabled && room.classes.contains(&delivery.class) && standing(&room.id) == Standing::Ours
+    };
+    if let Some(kept) = delivery.source.as_ref() {
+        if let Some(room) = sources.iter().find(|room| room.id == *kept).filter(fits) {
+            return Choice::Send(&room.id);
+        }
+        if standing(kept) == Standing::Others {
+            return Choice::Leave(kept);
+        }
     }
     let score = |room: &SourceRoom| {
         let mut hasher = DefaultHasher::new();
         (&room.id, delivery.id).hash(&mut hasher);
         hasher.finish()
     };
-    sources
-        .iter()
-        .filter(fits)
-        .max_by_key(|room| score(room))
-        .map(|room| &room.id)
+    let best = sources.iter().filter(fits).max_by_key(|room| score(room));
+    best.map_or(Choice::Nowhere, |room| Choice::Send(&room.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{DeliveryId, MessageId, State, TenantId, Timestamp};
+
+    fn rooms() -> Vec<SourceRoom> {
+        let room = |id: &str, classes: &[Class]| SourceRoom {
+            id: SourceId::from(id),
+            classes: classes.to_vec(),
+            enabled: true,
+        };
+        vec![
+            room("ours", &Class::ALL),
+            room("codes", &[Class::Critical]),
+            room("theirs", &Class::ALL),
+            room("nobodys", &Class::ALL),
+        ]
+    }
+
+    fn delivery(kept: Option<&str>) -> Delivery {
+        let message = MessageId(uuid::Uuid::from_u128(7));
+        Delivery {
+            id: DeliveryId { message, recipient: 0 },
+            tenant: TenantId(1),
+            class: Class::Transactional,
+            address: "a@b.example".to_owned(),
+            state: State::Queued,
+            created_at: Timestamp(0),
+            due_at: Timestamp(0),
+            expires_at: Timestamp::NEVER,
+            attempts: 0,
+            ambiguous: 0,
+            panics: 0,
+            source: kept.map(SourceId::from),
+            why: None,
+            last_reply: None,
+            bounce: None,
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn standing(source: &SourceId) -> Standing {
+        match source.as_str() {
+            "ours" | "codes" => Standing::Ours,
+            "theirs" | "elsewhere" => Standing::Others,
+            _ => Standing::Nobodys,
+        }
+    }
+
+    #[test]
+    fn mail_goes_from_our_sources_and_waits_for_those_of_others() {
+        let rooms = rooms();
+        let check = |kept: Option<&str>, expect: &str| {
+            let delivery = delivery(kept);
+            let chosen = match choose(&rooms, &delivery, standing) {
+                Choice::Send(source) => format!("send {source}"),
+                Choice::Leave(source) => format!("leave {source}"),
+                Choice::Nowhere => "nowhere".to_owned(),
+            };
+            assert_eq!(chosen, expect, "{kept:?}");
+        };
+        check(None, "send ours");
+        check(Some("ours"), "send ours");
+        check(Some("theirs"), "leave theirs");
+        check(Some("elsewhere"), "leave elsewhere");
+        check(Some("nobodys"), "send ours");
+        check(Some("gone from the config"), "send ours");
+        // It carries no mail of this class any more.
+        check(Some("codes"), "send ours");
+    }
+
+    #[test]
+    fn without_a_source_of_ours_it_goes_nowhere() {
+        let delivery = delivery(None);
+        assert_eq!(choose(&rooms(), &delivery, |_| Standing::Others), Choice::Nowhere);
+        assert_eq!(choose(&[], &delivery, standing), Choice::Nowhere);
+    }
 }

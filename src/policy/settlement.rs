@@ -17,6 +17,7 @@ use crate::domain::{
     Attempt, AttemptOutcome, BounceClass, Delivery, DnsFailure, EventKind, Failure, Fence, LastReply, Next,
     OnAmbiguous, Settlement, Stage, State, SuppressionReason, Timestamp, Verdict, Why,
 };
+use crate::sabotage::{self, Bug};
 
 /// Bytes of a reply's text that are kept.
 const REPLY_BYTES_MAX: usize = 512;
@@ -81,7 +82,7 @@ pub fn waiting(
             ..change(delivery, fence, now, Next::Final(State::Unknown))
         });
     }
-    if now >= delivery.expires_at {
+    if now >= delivery.expires_at && !sabotage::is(Bug::IntentAfterExpiry) {
         return Waiting::Settle(expired(delivery, fence, now));
     }
     Waiting::Attempt
@@ -299,8 +300,10 @@ fn ambiguous(
     seed: u64,
 ) -> Settlement {
     let (state, due_at, why) = match settings.on_ambiguous[delivery.class.index()] {
-        OnAmbiguous::Hold => (State::Held, now.plus(settings.hold), Why::HeldAmbiguous),
-        OnAmbiguous::Resend => (
+        OnAmbiguous::Hold if !sabotage::is(Bug::HeldIsResent) => {
+            (State::Held, now.plus(settings.hold), Why::HeldAmbiguous)
+        }
+        OnAmbiguous::Hold | OnAmbiguous::Resend => (
             State::Deferred,
             resend_at(delivery, settings, now, seed),
             Why::ResendAmbiguous,

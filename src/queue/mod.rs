@@ -8,8 +8,10 @@
 //! What every implementation promises is in `tests/it/contract/`, which runs against all of them. Backends implement
 //! this seam and `store::Store` with one type, so they live in `store/`.
 
+mod claims;
 mod types;
 
+pub use claims::{Claim, Claims};
 pub use types::{
     Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
     Parking, QueueError, Release, SettleAnswer, StoredResponse,
@@ -24,7 +26,7 @@ use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
 
 /// Durable work. All methods are safe to call from many tasks; each answers after its change is durable.
 #[async_trait]
-pub trait Queue: Send + Sync + std::fmt::Debug {
+pub trait Queue: Claims + Send + Sync + std::fmt::Debug {
     /// ACCEPT: stores messages, bodies, deliveries, idempotency key and the first events in one durable step.
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError>;
 

@@ -44,6 +44,18 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
+impl IdempotencyKey {
+    /// The byte that chooses the partition of a call with this key: the ids of its messages must have it
+    /// ([`MessageId::in_partition`]), so that key and messages are stored in one step.
+    #[must_use]
+    pub fn partition_byte(&self) -> u8 {
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(&self.tenant.0.to_be_bytes());
+        hash.update(self.key.as_bytes());
+        hash.finalize().to_be_bytes()[3]
+    }
+}
+
 /// The answer that a repeated call gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredResponse {

@@ -20,6 +20,7 @@ use crate::domain::{Destination, DnsFailure, Host, LaneLimits, ProviderId, TlsPo
 use crate::policy::mx::{MxPlan, no_records, plan};
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::seed::seed_of;
+use crate::sabotage::{self, Bug};
 
 /// Addresses kept of one host; an answer may hold a thousand.
 pub const ADDRESSES_MAX: usize = 20;
@@ -236,6 +237,10 @@ impl Asker {
             Answer::Empty(ttl) => self.planned(no_records(&domain), &[], ttl.min(NEGATIVE_TTL_MAX)),
             Answer::NoDomain(ttl) => Looked::NoDomain { ttl, confirmed },
             Answer::Loop => Looked::Nothing(DnsFailure::CnameLoop, Duration::ZERO),
+            Answer::Failed if sabotage::is(Bug::ServfailIsNxdomain) => Looked::NoDomain {
+                ttl: NEGATIVE_TTL_MAX,
+                confirmed: true,
+            },
             Answer::Failed => Looked::Failed,
         }
     }

@@ -16,6 +16,7 @@
 use super::machine::fits_in_brackets;
 use super::{Capabilities, Machine, Next, Progress, ReplyParser, Wait};
 use crate::domain::{Failure, Reply, Stage};
+use crate::sabotage::{self, Bug};
 
 /// Who, to whom and how much.
 #[derive(Debug, Clone, Copy)]
@@ -413,11 +414,12 @@ impl Machine for Conversation {
     }
 
     fn fail(&mut self, failure: Failure) {
+        let again = sabotage::is(Bug::ReuseAfterTimeout) && failure == Failure::Timeout;
         if !matches!(self.phase, Phase::Idle | Phase::Done) {
             self.decide(self.stage(), TransactionOutcome::Failed(failure));
             self.phase = Phase::Done;
         }
-        self.unusable = true;
+        self.unusable |= !again;
     }
 }
 

@@ -5,6 +5,8 @@
 //! it as commands). The last line end is held back: `CRLF . CRLF` leaves only with [`DotStuffer::finish`], and a message
 //! that ends in CRLF does not grow by a line.
 
+use crate::sabotage::{self, Bug};
+
 /// Encodes one message; a new one for each.
 #[derive(Debug, Default)]
 pub struct DotStuffer {
@@ -39,7 +41,11 @@ impl DotStuffer {
             if *first == b'.' && !self.in_line {
                 out.push(b'.');
             }
-            let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+            let end = if sabotage::is(Bug::BareLineFeed) {
+                memchr::memchr(b'\r', rest).unwrap_or(rest.len())
+            } else {
+                memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())
+            };
             out.extend_from_slice(&rest[..end]);
             self.in_line |= end > 0;
             rest = match &rest[end..] {

@@ -15,6 +15,7 @@
 //! | a first line without a code | a failure |
 
 use crate::domain::{EnhancedCode, Reply};
+use crate::sabotage::{self, Bug};
 
 /// Most bytes of one reply.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
@@ -171,6 +172,9 @@ impl ReplyParser {
 
     /// One line, without its line feed.
     fn end_line(&mut self, line: &[u8]) -> Progress {
+        if sabotage::is(Bug::ReplyAsUtf8) && std::str::from_utf8(line).is_err() {
+            return Progress::Broken;
+        }
         let content = line.trim_ascii_end();
         let carriage_returns = line.iter().rev().take_while(|byte| **byte == b'\r').count();
         // A line that was too long to be kept lost its CR with the rest; it is odd already.

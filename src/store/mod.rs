@@ -4,14 +4,23 @@
 //! written through `queue::Queue`, in the same durable steps as the work). What every implementation promises is in
 //! `tests/it/contract/`.
 
+pub mod archive;
+mod claims;
 mod embedded;
 pub mod faulty;
 mod memory;
+mod message_cache;
+mod outcome;
 mod records;
+mod redis;
 mod seal;
 
-pub use embedded::{COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, WriterStats};
+pub use embedded::{
+    COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, ReserveSpace, WriterStats,
+};
 pub use memory::Memory;
+pub use redis::guard::{GuardError, GuardSettings, Guarded, Watch, open as open_redis};
+pub use redis::{Redis, RedisOpenError, RedisSettings};
 pub use seal::{Seal, SealError};
 
 pub mod dkim_keys;

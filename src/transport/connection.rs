@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::Deadlines;
 use super::wire::{Wire, failure_of};
 use crate::domain::Failure;
+use crate::sabotage::{self, Bug};
 use crate::smtp::{Machine, Next};
 
 /// Bytes that are read at once. Replies are small; a flight of them fits.
@@ -61,9 +62,14 @@ impl Connection {
         let waited_for = machine.next();
         let Next::Read(wait) = waited_for else { return };
         let limit = self.deadlines.of(wait);
-        let heard = timeout(limit, async {
+        let per_read = sabotage::is(Bug::TimeoutPerRead);
+        let heard = timeout(if per_read { Duration::MAX } else { limit }, async {
             loop {
-                self.hear_once(machine).await;
+                if !per_read {
+                    self.hear_once(machine).await;
+                } else if timeout(limit, self.hear_once(machine)).await.is_err() {
+                    machine.fail(Failure::Timeout);
+                }
                 if machine.next() != waited_for {
                     break;
                 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::sabotage::{self, Bug};
 use crate::smtp::Wait;
 
 /// Deadlines of one connection. The defaults are the minimums of RFC 5321, 4.5.3.2.
@@ -62,6 +63,7 @@ impl Deadlines {
             // What the answer to a lone dot is does not matter, so it gets no more patience than the DATA before it.
             Wait::Data | Wait::LoneDot => self.data,
             Wait::Interruption => self.quit,
+            Wait::Dot if sabotage::is(Bug::DotTimeoutShort) => self.dot / 10,
             Wait::Dot => self.dot,
         }
     }

@@ -5,21 +5,20 @@
 //! and fails at it gets a second connection, in clear, and is not asked for TLS for an hour.
 
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::connector::{Connector, Tcp};
 use super::stopwatch::Stopwatch;
 use super::tls::Tls;
 use super::tls_memory::TlsMemory;
-use super::wire::{Raw, Wire, failure_of};
+use super::wire::{Raw, Wire};
 use super::{ByteStream, Deadlines, Session};
 use crate::clock::Clock;
 use crate::domain::{AttemptOutcome, Credentials, DnsFailure, Failure, PhaseTimes, Stage, TlsPolicy};
@@ -79,6 +78,7 @@ struct Inner {
     tls: Tls,
     tls_memory: TlsMemory,
     clock: Clock,
+    connector: Arc<dyn Connector>,
 }
 
 impl fmt::Debug for Dialer {
@@ -105,8 +105,24 @@ impl Dialer {
                 tls: Tls::new(&extra_roots)?,
                 tls_memory: TlsMemory::default(),
                 clock,
+                connector: Arc::new(Tcp),
             }),
         })
+    }
+
+    /// One with the same settings that makes its connections in another way, and remembers nothing yet.
+    #[must_use]
+    pub fn over(&self, connector: Arc<dyn Connector>, clock: Clock) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                deadlines: self.inner.deadlines,
+                allowed: self.inner.allowed.clone(),
+                tls: self.inner.tls.clone(),
+                tls_memory: TlsMemory::default(),
+                clock,
+                connector,
+            }),
+        }
     }
 
     /// Opens a session.
@@ -117,13 +133,13 @@ impl Dialer {
         }
         let encryption = self.encryption(endpoint);
         let mut watch = self.watch();
-        let raw = Raw::Tcp(self.connect(endpoint).await?);
+        let raw = self.connect(endpoint).await?;
         match Box::pin(self.greet(raw, endpoint, encryption, Some(watch.lap()))).await {
             Ok(session) => Ok(session),
             Err(Shut::Handshake(_)) if encryption == Encryption::IfOffered && endpoint.auth.is_none() => {
                 self.inner.tls_memory.remember(&endpoint.host, self.inner.clock.now());
                 let mut watch = self.watch();
-                let raw = Raw::Tcp(self.connect(endpoint).await?);
+                let raw = self.connect(endpoint).await?;
                 let second = Box::pin(self.greet(raw, endpoint, Encryption::NotNow, Some(watch.lap()))).await;
                 second.map_err(Shut::into_error)
             }
@@ -158,15 +174,10 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<TcpStream, OpenError> {
-        let at_connect = |failure| failed(Stage::Connect, failure);
-        let socket = socket_for(endpoint).map_err(at_connect)?;
-        let connecting = timeout(self.inner.deadlines.connect, socket.connect(endpoint.address));
-        match connecting.await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(at_connect(connect_failure(&error, endpoint))),
-            Err(_) => Err(at_connect(Failure::Timeout)),
-        }
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Raw, OpenError> {
+        let connecting = timeout(self.inner.deadlines.connect, self.inner.connector.connect(endpoint));
+        let connected = connecting.await.unwrap_or(Err(Failure::Timeout));
+        connected.map_err(|failure| failed(Stage::Connect, failure))
     }
 
     /// From the first byte to a session.
@@ -251,42 +262,5 @@ fn failed(stage: Stage, failure: Failure) -> OpenError {
         stage,
         outcome: AttemptOutcome::Failed(failure),
         tls: false,
-    }
-}
-
-fn socket_for(endpoint: &Endpoint) -> Result<TcpSocket, Failure> {
-    let local = |error: io::Error| Failure::Local(format!("no socket: {error}"));
-    let socket = match endpoint.address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }
-    .map_err(local)?;
-    // A command must not wait for the acknowledgement of the one before it.
-    socket.set_nodelay(true).map_err(local)?;
-    // The reply to the dot may take ten minutes; a vanished peer should not.
-    socket.set_keepalive(true).map_err(local)?;
-    if let Some(source) = endpoint.source {
-        if source.is_ipv4() != endpoint.address.is_ipv4() {
-            let text = format!("source address {source} cannot reach {}", endpoint.address.ip());
-            return Err(Failure::Local(text));
-        }
-        socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
-            Failure::Local(match error.kind() {
-                io::ErrorKind::AddrNotAvailable => format!("source address {source} is not on this machine"),
-                io::ErrorKind::AddrInUse => format!("source address {source} has no free port"),
-                _ => format!("source address {source}: {error}"),
-            })
-        })?;
-    }
-    Ok(socket)
-}
-
-fn connect_failure(error: &io::Error, endpoint: &Endpoint) -> Failure {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Failure::Local(match endpoint.source {
-            Some(source) => format!("source address {source} has no free port"),
-            None => "no free port".to_owned(),
-        }),
-        _ => failure_of(error),
     }
 }

@@ -9,7 +9,9 @@
 //!                            └─ Connection: bytes and deadlines around smtp::{Opening, Conversation}
 //! ```
 
+mod addresses;
 mod connection;
+mod connector;
 mod deadlines;
 mod dialer;
 mod session;
@@ -19,7 +21,9 @@ mod tls_memory;
 mod wire;
 
 pub use crate::smtp::{Transaction, TransactionOutcome};
+pub use addresses::is_local;
+pub use connector::Connector;
 pub use deadlines::Deadlines;
 pub use dialer::{Dialer, DialerSettings, Endpoint, OpenError};
 pub use session::{Outgoing, Session};
-pub use wire::ByteStream;
+pub use wire::{ByteStream, Raw};

@@ -10,6 +10,7 @@ use std::pin::pin;
 use super::connection::Connection;
 use super::stopwatch::Stopwatch;
 use crate::domain::{Failure, PhaseTimes};
+use crate::sabotage::{self, Bug};
 use crate::smtp::{Capabilities, Conversation, DOT_BYTES, DotStuffer, Envelope, Machine as _, Next, Transaction};
 
 /// A body up to this size waits for the gate and leaves in one piece with the dot; a larger one is sent meanwhile.
@@ -100,6 +101,7 @@ impl Session {
         let next = self.connection.drive(&mut self.conversation).await;
         self.transaction.envelope = Some(self.watch.lap());
         if next == Next::Body {
+            fail::fail_point!("after-354");
             if mail.bytes.len() <= WHOLE_BODY_BYTES_MAX {
                 self.send_whole(gate).await;
             } else {
@@ -222,11 +224,15 @@ impl Session {
             return;
         }
         self.transaction.body = Some(self.watch.lap());
+        if sabotage::is(Bug::QuitBehindDot) {
+            self.outgoing.extend_from_slice(b"QUIT\r\n");
+        }
         let mut sent = 0;
         let limit = self.connection.deadlines.block;
         let result = self.connection.send(&self.outgoing, &mut sent, limit).await;
         let dot_left = sent > self.outgoing.len() - DOT_BYTES;
         if dot_left {
+            fail::fail_point!("after-dot");
             self.conversation.dot_leaves();
         }
         match result {
@@ -239,6 +245,7 @@ impl Session {
             }
         }
         if dot_left {
+            fail::fail_point!("after-reply");
             self.transaction.dot = Some(self.watch.lap());
         }
     }

@@ -17,6 +17,7 @@ use super::wire::{Raw, Wire};
 use crate::domain::Failure;
 
 /// Both configurations. Cheap to use, dear to make: one for the process.
+#[derive(Clone)]
 pub(super) struct Tls {
     any: TlsConnector,
     verified: TlsConnector,

@@ -19,9 +19,20 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
 /// Bytes without TLS.
-pub(super) enum Raw {
+pub enum Raw {
+    /// A socket.
     Tcp(TcpStream),
+    /// A stream that somebody else made.
     Other(Box<dyn ByteStream>),
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Raw::Tcp",
+            Self::Other(_) => "Raw::Other",
+        })
+    }
 }
 
 /// Bytes with or without TLS.

@@ -8,7 +8,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use posthaste::config::{ConfigError, MANUAL, Raw, Settings};
+use posthaste::config::{ConfigError, MANUAL, Raw, Settings, StoreSettings};
+use posthaste::store::{GuardSettings, RedisSettings};
 
 fn read(text: &str) -> Result<Settings, ConfigError> {
     Settings::from_yaml(text, &|name| (name == "SET").then(|| "secret".to_owned()))
@@ -95,6 +96,127 @@ fn other(value: &str) -> Option<String> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let number: u32 = digits.parse().ok()?;
     Some(format!("{}{}", number + 1, &value[digits.len()..]))
+}
+
+/// What the manual shows behind `#` is true as well: with the comments taken away it is a good config, and each key counts.
+#[test]
+fn the_keys_for_redis_that_the_manual_shows_are_used() {
+    let (_, section) = MANUAL.split_once("# For Redis only:\n").unwrap();
+    let shown: Vec<&str> = section
+        .lines()
+        .map_while(|line| line.trim().strip_prefix('#'))
+        .collect();
+    assert_eq!(shown.len(), 10, "{shown:?}");
+    let config = |url: &str, without: &str| {
+        let keys = shown.iter().filter(|key| !key.starts_with(without));
+        let keys: String = keys.map(|key| format!("  {key}\n")).collect();
+        format!("store:\n  url: {url}\n{keys}").replace("REDIS_PASSWORD", "SET")
+    };
+    let StoreSettings::Redis { server, guard } = read(&config("rediss://h", "none")).unwrap().store else {
+        panic!("not Redis");
+    };
+    let defaults = RedisSettings::at("rediss://h");
+    assert_eq!(
+        (server.username.as_deref(), server.password.as_deref()),
+        (Some("posthaste"), Some("secret"))
+    );
+    assert_eq!(server.ca_file, Some("/etc/ssl/redis-ca.pem".into()));
+    assert_eq!((server.database, server.partitions), (Some(0), Some(1)));
+    // These are the defaults.
+    assert_eq!((server.cluster, &*server.prefix), (defaults.cluster, &*defaults.prefix));
+    assert_eq!(server.response_timeout, defaults.response_timeout);
+    assert_eq!(server.connect_timeout, defaults.connect_timeout);
+    assert_eq!(guard, GuardSettings::default());
+    for key in &shown {
+        let name = key.split(':').next().unwrap();
+        wrong(
+            &format!("store:\n  {key}"),
+            None,
+            &[&format!("store.{name}"), "for Redis only"],
+        );
+    }
+    let changed =
+        "store: {url: redis://h, prefix: x, response_timeout: 9s, connect_timeout: 8s, trust_server_settings: true}";
+    let StoreSettings::Redis { server, guard } = read(changed).unwrap().store else {
+        panic!("not Redis");
+    };
+    assert_eq!((&*server.prefix, server.response_timeout.as_secs()), ("x", 9));
+    assert_eq!(server.connect_timeout.as_secs(), 8);
+    assert!(guard.trust_server_settings);
+}
+
+#[test]
+fn a_store_is_a_word_a_url_or_a_map() {
+    let urls = |text: &str| match read(text).unwrap().store {
+        StoreSettings::Embedded(_) => Vec::new(),
+        StoreSettings::Redis { server, .. } => server.urls,
+    };
+    assert!(urls("store: embedded").is_empty());
+    assert!(urls("store: {cache_mib: 1}").is_empty());
+    assert_eq!(urls("store: redis://127.0.0.1"), ["redis://127.0.0.1"]);
+    assert_eq!(urls("store: redis+unix:///run/r.sock"), ["redis+unix:///run/r.sock"]);
+    assert_eq!(urls("store: {url: valkey://h}"), ["valkey://h"]);
+    assert_eq!(urls("store: {url: [redis://a, redis://b]}"), ["redis://a", "redis://b"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_is_named_without_its_password() {
+    wrong(
+        "data: ./x\nstore: sqlite",
+        Some(2),
+        &["\"sqlite\" is neither \"embedded\" nor a URL"],
+    );
+    wrong("store: 5", Some(1), &["redis://127.0.0.1"]);
+    wrong(
+        "store:\n  url: https://:hunter2@h",
+        Some(2),
+        &["\"https\" is none of redis://"],
+    );
+    wrong("store:\n  url: []", Some(2), &["empty"]);
+    wrong(
+        "store:\n  url: embedded\n  fsync: no",
+        Some(3),
+        &["unknown field `fsync`"],
+    );
+    wrong(
+        "store:\n  url: redis://h\n  partitions: 0",
+        Some(3),
+        &["0 must be between"],
+    );
+    wrong(
+        "store: {url: redis://h, batch: 5}",
+        None,
+        &["store.batch", "embedded store only"],
+    );
+    wrong(
+        "store: {url: redis://h, cache_mib: 5}",
+        None,
+        &["store.cache_mib", "embedded store only"],
+    );
+    wrong(
+        "store: {url: redis://h, ca_file: a.pem}",
+        None,
+        &["store.ca_file", "rediss://"],
+    );
+    wrong(
+        "store: {url: redis://h, password_env: UNSET}",
+        None,
+        &["store.password_env", "has no UNSET"],
+    );
+    wrong("store: {url: redis://h, partitions: 300}", None, &["store", "1 to 256"]);
+    wrong("store: {url: redis://h, prefix: \"\"}", None, &["store", "prefix"]);
+    wrong(
+        "store: {url: redis://h, cluster: true, database: 1}",
+        None,
+        &["store", "database 0 only"],
+    );
+    wrong(
+        "store: {url: [redis://a, rediss://b]}",
+        None,
+        &["store.url", "either all or none"],
+    );
+    let shown = read("store: redis://:hunter2@h:port").unwrap_err().to_string();
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]

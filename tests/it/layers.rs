@@ -47,6 +47,8 @@ const ROOMS: &[Room] = &[
     // Fills every part's own settings type, the API's too.
     room(5, "config", &["api"]),
     room(6, "bootstrap", &[]),
+    // One store into another; nothing of the engine.
+    room(6, "migration", &[]),
     room(6, "control", &["bootstrap"]),
     room(7, "app", &[]),
     room(8, "cli", &[]),

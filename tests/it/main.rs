@@ -7,8 +7,12 @@ mod dns;
 mod embedded;
 mod faulty;
 mod memory;
+mod migration;
 
+mod redis;
 mod replies;
+
+mod sabotage;
 
 mod smtp_deadlines;
 mod smtp_faults;
@@ -24,3 +28,6 @@ mod metrics;
 mod peers;
 mod source;
 mod tidy;
+
+mod model_check;
+mod simulation;

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Sets up what the tests need beside Rust, below target/tools: a Python environment with an independent DKIM verifier, the
-# mail servers that our mail must reach, and Prometheus, unpacked from Debian's packages.
+# mail servers that our mail must reach, Prometheus and Redis, unpacked from Debian's packages.
+#
+#   tests/tools/setup.sh            all of it
+#   tests/tools/setup.sh PART...    of python, postfix, exim, prometheus, redis only these
 #
 # Needs Debian 12 or newer and a package index that pip can reach. Installs python3-venv if it is missing and nothing else;
 # for that, and where apt has no package lists yet, it must be run by root. Safe to run again: what is there stays.
@@ -101,10 +104,14 @@ setup_prometheus() {
     rm -rf "$tools/prometheus/usr/share"
 }
 
+# The server is a program of redis-tools; redis-server holds its configuration and the link to it.
+setup_redis() {
+    unpack redis redis-server redis-tools
+}
+
 mkdir -p "$tools"
-setup_python
-setup_postfix
-setup_exim
-setup_prometheus
+for part in ${*:-python postfix exim prometheus redis}; do
+    "setup_$part"
+done
 rm -f "$log"
 echo "tests/tools: ready"

@@ -72,6 +72,10 @@ impl Session {
             tokio::time::sleep(Duration::from_millis(behaviour.message_delay_ms)).await;
         }
         let message_id = message_id_of(content);
+        let drops = |to: &String| behaviour.drops_lost(to, message_id.as_deref());
+        if envelope.recipients.iter().any(drops) && self.wire.client_is_gone() {
+            return Err(Ended::ClientClosed);
+        }
         let mut refusal = if size > shared.bounds.content_max as u64 {
             Some(Refusal::too_big())
         } else {

@@ -1,6 +1,6 @@
 //! Every limit and temper of a provider, seen from the wire, and the words of the five profiles.
 
-use provider_sim::{Behaviour, Counters, Greylist, Rate, RateAt, Reason, Receiver, Share};
+use provider_sim::{Behaviour, Counters, Greylist, OnLost, Rate, RateAt, Reason, Receiver, Share};
 
 use crate::client::{Client, SOON, listen, message};
 
@@ -193,6 +193,31 @@ async fn a_slow_provider_answers_in_the_end_and_counts_before_it_does() {
     assert_eq!(client.reply().await.code(), "250");
     assert_eq!(client.deliver("b@x.test", "<1>").await.code(), "250");
     assert_eq!(receiver.ledger().total(), 1);
+}
+
+#[tokio::test]
+async fn a_message_whose_client_is_gone_is_kept_or_dropped_or_one_of_the_two() {
+    let table = [(OnLost::Keep, 20..=20), (OnLost::Drop, 0..=0), (OnLost::Coin, 1..=19)];
+    for (on_lost, expect) in table {
+        let receiver = provider(Behaviour {
+            message_delay_ms: 20,
+            on_lost,
+            ..Behaviour::default()
+        })
+        .await;
+        for number in 0..20 {
+            let mut client = Client::greeted(&receiver).await;
+            client.begin(&format!("user{number}@x.test")).await;
+            client.send(format!("Message-ID: <{number}>\r\n\r\nx\r\n.\r\n")).await;
+        }
+        let over = |receiver: &Receiver| receiver.counters().connections == 20 && receiver.open_connections() == 0;
+        assert!(receiver.wait_until(over, SOON).await, "{on_lost:?}");
+        let total = receiver.ledger().total();
+        assert!(expect.contains(&total), "{on_lost:?}: {total}");
+        let mut client = Client::greeted(&receiver).await;
+        assert_eq!(client.deliver("b@x.test", "<here>").await.code(), "250", "{on_lost:?}");
+        assert_eq!(receiver.ledger().total(), total + 1, "a client that stays is served");
+    }
 }
 
 #[tokio::test]

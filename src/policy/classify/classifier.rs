@@ -16,6 +16,7 @@ use crate::domain::{
     Attempt, AttemptOutcome, Blame, BounceClass, Cause, LaneAction, ProviderId, Reply, Stage, Verdict,
 };
 use crate::policy::rules_file::{RulesError, read};
+use crate::sabotage::{self, Bug};
 
 /// The rules that are built in.
 const DEFAULT_RULES: &str = include_str!("../../../rules/bounces.yaml");
@@ -123,7 +124,7 @@ impl Classifier {
         if bounces {
             Verdict::Bounce {
                 cause: rule.cause.clone(),
-                suppress: rule.suppress && self.may_suppress(&question),
+                suppress: (rule.suppress || sabotage::is(Bug::ReputationSuppresses)) && self.may_suppress(&question),
             }
         } else {
             Verdict::Retry {
@@ -136,6 +137,9 @@ impl Classifier {
 
     /// The law over all rules: no address is suppressed before it was named, nor for policy or reputation.
     fn may_suppress(&self, question: &Question<'_>) -> bool {
+        if sabotage::is(Bug::ReputationSuppresses) {
+            return question.code >= 500;
+        }
         question.stage >= Stage::RcptTo
             && question.code >= 500
             && question.enhanced.is_none_or(|code| code.1 != 7)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Blame, BounceClass, Cause, DnsFailure, Failure, LaneAction, Stage, Verdict};
+use crate::sabotage::{self, Bug};
 
 /// A first NXDOMAIN is believed when it is said again this much later.
 const NO_DOMAIN_AGAIN: Duration = Duration::from_secs(10 * 60);
@@ -13,7 +14,7 @@ const NO_DOMAIN_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// The Verdict of a failure.
 pub(super) fn verdict(stage: Stage, failure: &Failure) -> Verdict {
     // From the first byte of the dot on a copy may exist, whatever broke: our panic as well as their reset.
-    if stage == Stage::Dot {
+    if stage == Stage::Dot && !sabotage::is(Bug::LostAfterDotIsPlain) {
         let (class, blame) = match failure {
             Failure::Local(_) | Failure::Panicked => (BounceClass::Internal, Blame::Us),
             Failure::Protocol(_) => (BounceClass::Protocol, Blame::Provider),
@@ -23,7 +24,7 @@ pub(super) fn verdict(stage: Stage, failure: &Failure) -> Verdict {
             cause: cause(class, blame, "built-in/lost-after-dot"),
         };
     }
-    let counts = stage >= Stage::MailFrom;
+    let counts = stage >= Stage::MailFrom || sabotage::is(Bug::FailedConnectionCounts);
     match failure {
         Failure::Dns(failure) => dns(*failure),
         Failure::ConnectionRefused => retry(BounceClass::Network, Blame::Network, "built-in/refused", false),

@@ -11,6 +11,9 @@ use std::sync::{Arc, OnceLock};
 
 use redb::{BackendError, StorageBackend};
 
+use super::reserve::is_no_room;
+use crate::sabotage::{self, Bug};
+
 /// What failed first.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -32,12 +35,9 @@ impl Watch {
 
     fn note<T>(&self, what: &str, may_be_full: bool, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
-            let no_room = matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-            );
+            let no_room = is_no_room(error);
             let failure = Failure {
-                is_full: may_be_full && no_room,
+                is_full: (may_be_full && no_room) || sabotage::is(Bug::SyncErrorSurvived),
                 text: format!("{what}: {error}"),
             };
             // Only the first counts: the others follow from it.
@@ -81,6 +81,9 @@ impl StorageBackend for Watched {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if sabotage::is(Bug::SyncSkipped) {
+            return Ok(());
+        }
         self.watch.note("syncing", false, self.backend.sync_data())
     }
 

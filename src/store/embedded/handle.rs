@@ -4,25 +4,32 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use redb::StorageBackend;
 use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::MessageCache;
+use super::backend::Watch;
+use super::check::check;
 use super::database::{Access, MakeBackend, begin, open_database};
 use super::fault::Fault;
+use super::reserve::{Reserve, ReserveFile, ReserveSpace};
 use super::settings::{EmbeddedSettings, OpenError};
+use super::state::State;
 use super::stats::WriterStats;
 use super::turn::Turn;
-use super::writer::{Condition, Job, Writer};
+use super::writer::{Condition, Job, Need, Writer};
 use crate::queue::QueueError;
+use crate::store::claims::ClaimBook;
+use crate::store::message_cache::MessageCache;
 use crate::store::seal::Seal;
 
 /// The database, in the data directory.
 const DATABASE_FILE: &str = "posthaste.redb";
+/// Room for a full disk.
+const RESERVE_FILE: &str = "posthaste.reserve";
 /// Held locked by the process that has the directory.
 const LOCK_FILE: &str = "posthaste.lock";
 
@@ -38,6 +45,8 @@ pub(super) struct Shared {
     pub(super) access: Arc<Access>,
     pub(super) cache: MessageCache,
     pub(super) seal: Seal,
+    /// Nodes and their Sources: of this process, so they end with it.
+    pub(super) claims: Mutex<ClaimBook>,
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     /// Locked for as long as the store is open.
@@ -74,7 +83,9 @@ impl Embedded {
                 .open(&file)?;
             Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
         };
-        let store = Self::start(settings, seal, Box::new(make), Some(lock))?;
+        let reserve = ReserveFile(directory.join(RESERVE_FILE));
+        let reserve = Reserve::of(Box::new(reserve), settings.reserve_bytes);
+        let store = Self::start(settings, seal, (Box::new(make), reserve), Some(lock))?;
         // The names of new files are durable before anything in them is promised.
         File::open(&directory)
             .and_then(|directory| directory.sync_all())
@@ -90,17 +101,33 @@ impl Embedded {
         make: impl Fn() -> io::Result<B> + Send + 'static,
     ) -> Result<Self, OpenError> {
         let make = move || -> io::Result<Box<dyn StorageBackend>> { Ok(Box::new(make()?)) };
-        Self::start(settings, seal, Box::new(make), None)
+        Self::start(settings, seal, (Box::new(make), Reserve::none()), None)
     }
 
-    fn start(settings: EmbeddedSettings, seal: Seal, make: MakeBackend, lock: Option<File>) -> Result<Self, OpenError> {
-        let (mut database, watch) =
-            open_database(&make, &settings).map_err(|(error, _)| OpenError::Database(error.to_string()))?;
-        if settings.compact_at_start {
-            let compacted = database.compact();
-            compacted.map_err(|error| OpenError::Database(error.to_string()))?;
-        }
-        let state = begin(&database)?;
+    /// The same, with a reserve there.
+    pub fn open_with_reserve<B: StorageBackend>(
+        settings: EmbeddedSettings,
+        seal: Seal,
+        make: impl Fn() -> io::Result<B> + Send + 'static,
+        reserve: impl ReserveSpace + 'static,
+    ) -> Result<Self, OpenError> {
+        let make = move || -> io::Result<Box<dyn StorageBackend>> { Ok(Box::new(make()?)) };
+        let reserve = Reserve::of(Box::new(reserve), settings.reserve_bytes);
+        Self::start(settings, seal, (Box::new(make), reserve), None)
+    }
+
+    fn start(
+        settings: EmbeddedSettings,
+        seal: Seal,
+        (make, reserve): (MakeBackend, Reserve),
+        lock: Option<File>,
+    ) -> Result<Self, OpenError> {
+        let (database, watch, state) = opened(&make, &settings)?;
+        let has_room = reserve.make().map_err(|error| OpenError::Directory {
+            path: settings.path.clone(),
+            error,
+        })?;
+        let first_fence = state.leases.last_fence();
         let access = Arc::new(Access::default());
         access.put(database);
         let cache = MessageCache::new(settings.message_cache_bytes);
@@ -109,8 +136,9 @@ impl Embedded {
             settings,
             access: Arc::clone(&access),
             make,
+            reserve,
             state,
-            condition: Condition::Open(watch),
+            condition: Condition::at_start(watch, has_room),
             jobs: receiver,
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
@@ -126,6 +154,7 @@ impl Embedded {
             access,
             cache,
             seal,
+            claims: Mutex::new(ClaimBook::above(first_fence)),
             jobs: Some(sender),
             writer: Some(thread),
             _lock: lock,
@@ -147,7 +176,16 @@ impl Embedded {
         T: Send + 'static,
         F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.hand_over(true, run).await
+        self.hand_over(Need::Room, run).await
+    }
+
+    /// The same for the OUTCOME of what has left already, which a full disk does not stop for as long as the reserve lasts.
+    pub(super) async fn submit_outcome<T, F>(&self, run: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.hand_over(Need::Reserve, run).await
     }
 
     /// Has the writer carry out `run`, which changes no table, before the writes of its next transaction, and waits for
@@ -157,10 +195,10 @@ impl Embedded {
         T: Send + 'static,
         F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
     {
-        self.hand_over(false, run).await
+        self.hand_over(Need::Nothing, run).await
     }
 
-    async fn hand_over<T, F>(&self, writes: bool, run: F) -> Result<T, QueueError>
+    async fn hand_over<T, F>(&self, need: Need, run: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send + 'static,
@@ -168,7 +206,7 @@ impl Embedded {
         let closed = || QueueError::Unavailable("the store is shutting down".to_owned());
         let (sender, receiver) = oneshot::channel();
         let task = Task {
-            writes,
+            need,
             run: Some(run),
             result: None,
             sender,
@@ -177,6 +215,25 @@ impl Embedded {
         jobs.send(Box::new(task)).await.map_err(|_| closed())?;
         receiver.await.map_err(|_| closed())?
     }
+}
+
+/// The database, ready for the writer. What is damaged may make redb panic: that is a refusal like any other.
+fn opened(make: &MakeBackend, settings: &EmbeddedSettings) -> Result<(Database, Watch, State), OpenError> {
+    let open = || {
+        if settings.check_at_start {
+            check(make, settings)?;
+        }
+        let (mut database, watch) =
+            open_database(make, settings).map_err(|(error, _)| OpenError::Database(error.to_string()))?;
+        if settings.compact_at_start {
+            let compacted = database.compact();
+            compacted.map_err(|error| OpenError::Database(error.to_string()))?;
+        }
+        let state = begin(&database)?;
+        Ok((database, watch, state))
+    };
+    catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(OpenError::Damaged("it could not be read to its end".to_owned())))
 }
 
 impl Drop for Shared {
@@ -193,7 +250,7 @@ impl Drop for Shared {
 
 /// A caller's closure on its way to the writer, and the result on its way back.
 struct Task<T, F> {
-    writes: bool,
+    need: Need,
     run: Option<F>,
     result: Option<T>,
     sender: oneshot::Sender<Result<T, QueueError>>,
@@ -204,8 +261,8 @@ where
     T: Send,
     F: FnOnce(&mut Turn<'_, '_>) -> Result<T, Fault> + Send,
 {
-    fn writes(&self) -> bool {
-        self.writes
+    fn need(&self) -> Need {
+        self.need
     }
 
     fn run(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault> {

@@ -169,6 +169,12 @@ pub(super) fn name_of(tenant: TenantId, key: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
+/// The tenant and the name in the key of something that has one.
+pub(super) fn named_of(key: &[u8]) -> Option<(TenantId, &str)> {
+    let (tenant, name) = key.split_first_chunk::<4>()?;
+    Some((TenantId(u32::from_be_bytes(*tenant)), std::str::from_utf8(name).ok()?))
+}
+
 /// An idempotency key by the time at which it is forgotten.
 pub(super) fn forget_key(expires_at: Timestamp, named: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(8 + named.len());

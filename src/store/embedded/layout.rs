@@ -52,6 +52,9 @@ pub(super) const ABOUT_EPOCH: &str = "epoch";
 /// The counters: `records::Ledger`.
 pub(super) const ABOUT_LEDGER: &str = "ledger";
 
+/// That the store is being moved, or was.
+pub(super) const ABOUT_MARK: &str = "mark";
+
 /// The layout that this program reads and writes.
 pub(super) const LAYOUT: u32 = 1;
 

@@ -50,6 +50,11 @@ impl LeaseBook {
         }
     }
 
+    /// The last fence that was given.
+    pub(super) fn last_fence(&self) -> u64 {
+        self.last_fence
+    }
+
     /// The lease of a delivery, lapsed or not.
     pub(super) fn get(&self, id: DeliveryId) -> Option<&Lease> {
         self.leases.get(&id)
@@ -103,6 +108,17 @@ impl LeaseBook {
             };
             self.set(id, Some(renewed));
         }
+    }
+
+    /// Moves the end of all leases, whosoever they are: for [`crate::sabotage`].
+    pub(super) fn renew_all(&mut self, until: Timestamp) {
+        let out: Vec<DeliveryId> = self.ends.iter().map(|(_, id)| *id).collect();
+        out.into_iter().for_each(|id| self.renew(id, until));
+    }
+
+    /// How many times the store was opened when the last fence was given: for [`crate::sabotage`].
+    pub(super) fn epoch(&self) -> u64 {
+        self.last_fence >> COUNTER_BITS
     }
 
     /// Ends a lease; gives it back.

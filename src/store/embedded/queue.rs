@@ -12,17 +12,22 @@ use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
 use crate::queue::{
     Accept, Accepted, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError, Release, SettleAnswer,
 };
+use crate::sabotage::{self, Bug};
 
 #[async_trait]
 impl Queue for Embedded {
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError> {
         let messages = accept.messages.clone();
-        let encoded = EncodedAccept::new(accept);
+        let mut encoded = EncodedAccept::new(accept);
         // Cached before it is stored: who is told of it finds it here. Nobody asks for it before that.
         for ((message, body), bytes) in messages.iter().zip(encoded.sizes()) {
             if let Some(bytes) = bytes {
                 self.shared.cache.insert(message, body, bytes);
             }
+        }
+        if sabotage::is(Bug::AnswerOutsideCommit) {
+            let answer = encoded.without_mail();
+            self.submit(move |turn| operations::accept(turn, &answer)).await?;
         }
         let accepted = self.submit(move |turn| operations::accept(turn, &encoded)).await;
         if !matches!(accepted, Ok(Accepted::New)) {
@@ -80,8 +85,18 @@ impl Queue for Embedded {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
-        let encoded: Vec<_> = settlements.into_iter().map(EncodedSettlement::new).collect();
-        let settled = self.submit(move |turn| operations::settle(turn, &encoded)).await?;
+        let mut encoded: Vec<_> = settlements.into_iter().map(EncodedSettlement::new).collect();
+        if sabotage::is(Bug::AckBeforeOutcome) {
+            let leases: Vec<LeaseRef> = encoded.iter().map(EncodedSettlement::lease).collect();
+            self.submit(move |turn| operations::leave(turn, &leases)).await?;
+        }
+        if sabotage::is(Bug::EventOutsideCommit) {
+            let events: Vec<_> = encoded.iter_mut().map(EncodedSettlement::take_events).collect();
+            self.submit(move |turn| operations::tell(turn, &events)).await?;
+        }
+        let settled = self
+            .submit_outcome(move |turn| operations::settle(turn, &encoded))
+            .await?;
         settled.finished.iter().for_each(|id| self.shared.cache.remove(*id));
         Ok(settled.answers)
     }

@@ -1,5 +1,7 @@
 //! Reading: snapshots of what is committed, on the caller's own thread. The writer is not asked and not delayed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, Value};
 
 use super::super::records::{
@@ -28,7 +30,10 @@ impl Embedded {
     /// A snapshot of what is committed, given to `read`.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Snapshot) -> Result<T, Fault>) -> Result<T, QueueError> {
         let snapshot = Snapshot(self.shared.access.begin_read()?);
-        read(&snapshot).map_err(|fault| match fault {
+        // A page that is damaged may make redb panic: the caller's task is not to end by it.
+        let read = catch_unwind(AssertUnwindSafe(|| read(&snapshot)))
+            .unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())));
+        read.map_err(|fault| match fault {
             Fault::Damaged(what) => {
                 tracing::error!("a stored record cannot be read: {what}");
                 QueueError::Damaged(what)
@@ -39,7 +44,7 @@ impl Embedded {
 }
 
 impl Snapshot {
-    fn table<K: Key + 'static, V: Value + 'static>(
+    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'_, K, V>,
     ) -> Result<ReadOnlyTable<K, V>, TableError> {

@@ -62,8 +62,13 @@ pub struct EmbeddedSettings {
     pub queue_ops_max: usize,
     /// After the disk was full: how long until the store is opened again, at the least.
     pub reopen_after: Duration,
+    /// Room on the disk that is kept for the OUTCOMEs of dots that left before it was full, in bytes; 0: none.
+    pub reserve_bytes: u64,
     /// Make the file as small as it can be before starting. Takes as long as copying it.
     pub compact_at_start: bool,
+    /// Read the whole file at a start after a clean end, and refuse it when a page is not what was written. Takes about 3 s
+    /// per GiB.
+    pub check_at_start: bool,
     /// Start at once after a crash instead of reading the whole file (3 s per GiB), at about half the write speed.
     pub quick_repair: bool,
     /// What happens when the storage breaks.
@@ -83,7 +88,9 @@ impl EmbeddedSettings {
             batch_ops_max: 2_000,
             queue_ops_max: 8_000,
             reopen_after: Duration::from_secs(1),
+            reserve_bytes: 64 << 20,
             compact_at_start: false,
+            check_at_start: true,
             quick_repair: false,
             on_fatal: OnFatal::abort(),
             on_commit: OnCommit::default(),
@@ -108,6 +115,12 @@ pub enum OpenError {
     /// The database cannot be read.
     #[error("the database cannot be opened: {0}")]
     Database(String),
+    /// A page is not what was written. Nothing was changed.
+    #[error(
+        "the database is damaged and was left as it is: {0}. Put a copy in its place, or open what can be read of it with \
+         store.check_at_start: false"
+    )]
+    Damaged(String),
     /// Made by a later version of the program.
     #[error("the database has layout {found}; this program knows layout {known}")]
     Layout {

@@ -14,6 +14,7 @@ use crate::domain::{
     TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::store::archive::Archived;
 use crate::store::{Store, StoreError};
 
 #[async_trait]
@@ -91,14 +92,9 @@ impl Store for Embedded {
         domains.into_iter().map(|domain| self.unsealed(domain)).collect()
     }
 
-    async fn put_domain(&self, mut domain: SendingDomain) -> Result<(), StoreError> {
+    async fn put_domain(&self, domain: SendingDomain) -> Result<(), StoreError> {
+        let domain = self.sealed(domain);
         let (tenant, name) = (domain.tenant, domain.name.clone());
-        for key in &mut domain.dkim {
-            key.private_der = self
-                .shared
-                .seal
-                .seal(&seal_name(tenant, &name, &key.selector), &key.private_der);
-        }
         let (key, bytes) = (named_key(tenant, &name), encode_domain(&domain));
         self.submit(move |turn| {
             turn.dirty = true;
@@ -183,6 +179,22 @@ impl Store for Embedded {
 
 impl Embedded {
     /// A domain with its private keys opened.
+    /// An item of an archive as it is stored: its private keys sealed.
+    pub(super) fn sealed_item(&self, item: Archived) -> Archived {
+        match item {
+            Archived::Domain(domain) => Archived::Domain(self.sealed(domain)),
+            other => other,
+        }
+    }
+
+    fn sealed(&self, mut domain: SendingDomain) -> SendingDomain {
+        for key in &mut domain.dkim {
+            let name = seal_name(domain.tenant, &domain.name, &key.selector);
+            key.private_der = self.shared.seal.seal(&name, &key.private_der);
+        }
+        domain
+    }
+
     fn unsealed(&self, mut domain: SendingDomain) -> Result<SendingDomain, StoreError> {
         for key in &mut domain.dkim {
             let name = seal_name(domain.tenant, &domain.name, &key.selector);

@@ -3,31 +3,48 @@
 //! That is group commit: a sync costs the same for one operation as for a thousand. Operations that write nothing, leases
 //! above all, come first in their batch and are answered before its commit: they saw only what earlier commits made
 //! durable, and what they changed is in memory only. When a commit fails, nobody is told
-//! that it worked: the memory goes back to what it was, and either the database is opened again (the disk was full) or
+//! that it worked: the memory goes back to what it was, and either the database is opened again (the disk was full; what
+//! has left already is recorded in the reserve, everything else waits for room) or
 //! the process stops (anything else; a sync that failed is never repeated).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::Durability;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::super::records::encode_ledger;
 use super::backend::{Failure, Watch};
 use super::database::{Access, MakeBackend, open_database, reload};
 use super::fault::Fault;
 use super::layout::{ABOUT_LEDGER, Tables};
+use super::reserve::Reserve;
 use super::settings::EmbeddedSettings;
 use super::state::State;
 use super::stats::stopwatch;
 use super::turn::Turn;
 use crate::queue::QueueError;
 
+/// Between two looks for work and for room, while there is none.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What an operation needs of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// It writes nothing: it is carried out before those that do, and answered without a commit.
+    Nothing,
+    /// It may use the reserve.
+    Reserve,
+    /// Room beyond the reserve.
+    Room,
+}
+
 /// One operation that waits for the writer.
 pub(super) trait Job: Send {
-    /// Whether it may write. One that may not is carried out before those that may, and answered without a commit.
-    fn writes(&self) -> bool;
+    /// What it needs of the disk.
+    fn need(&self) -> Need;
     /// Carries it out in the turn's transaction and keeps the result.
     fn run(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Fault>;
     /// Gives its caller the result, now that it is durable, or says what went wrong.
@@ -39,6 +56,7 @@ pub(super) struct Writer {
     pub(super) settings: EmbeddedSettings,
     pub(super) access: Arc<Access>,
     pub(super) make: MakeBackend,
+    pub(super) reserve: Reserve,
     pub(super) state: State,
     pub(super) condition: Condition,
     pub(super) jobs: Receiver<Box<dyn Job>>,
@@ -48,10 +66,23 @@ pub(super) struct Writer {
 pub(super) enum Condition {
     /// Yes.
     Open(Watch),
+    /// Yes, but the disk was full: only what may use the reserve is written. After this instant there may be room again.
+    Tight(Watch, Instant),
     /// The disk was full; it is opened again after this instant.
     Full(Instant),
     /// The storage broke. For this reason nothing works any more.
     Broken(String),
+}
+
+impl Condition {
+    /// A database that was just opened, with room for the reserve or not.
+    pub(super) fn at_start(watch: Watch, has_room: bool) -> Self {
+        if has_room {
+            return Self::Open(watch);
+        }
+        tracing::error!("the disk is full: nothing is accepted until there is space");
+        Self::Tight(watch, stopwatch())
+    }
 }
 
 /// Why a batch did not become durable.
@@ -66,16 +97,31 @@ impl Writer {
     /// Works until nobody can send anything any more; then closes the database.
     pub(super) fn run(mut self) {
         let mut batch = Vec::with_capacity(self.settings.batch_ops_max);
-        loop {
-            let received = self.jobs.blocking_recv_many(&mut batch, self.settings.batch_ops_max);
-            if received == 0 {
-                break;
-            }
-            self.reopen_if_possible();
+        while self.receive(&mut batch) {
             let jobs = std::mem::take(&mut batch);
             batch = self.work(jobs);
         }
         self.access.close();
+    }
+
+    /// Waits for work, and meanwhile for room if there is none. Says whether more can come.
+    fn receive(&mut self, batch: &mut Vec<Box<dyn Job>>) -> bool {
+        let most = self.settings.batch_ops_max;
+        while matches!(self.condition, Condition::Tight(..) | Condition::Full(_)) {
+            self.look_for_room();
+            while batch.len() < most {
+                match self.jobs.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return !batch.is_empty(),
+                }
+            }
+            if !batch.is_empty() {
+                return true;
+            }
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+        self.jobs.blocking_recv_many(batch, most) > 0
     }
 
     /// Carries out a batch and answers it. Gives the empty batch back.
@@ -83,10 +129,18 @@ impl Writer {
         let failure = match &self.condition {
             Condition::Full(_) => Some(QueueError::Full),
             Condition::Broken(reason) => Some(QueueError::Unavailable(reason.clone())),
-            Condition::Open(_) => None,
+            Condition::Open(_) | Condition::Tight(..) => None,
         };
         if let Some(error) = failure {
             jobs.drain(..).for_each(|job| job.answer(Err(error.clone())));
+            return jobs;
+        }
+        if matches!(self.condition, Condition::Tight(..)) {
+            let (refused, carried_out): (Vec<_>, Vec<_>) = jobs.drain(..).partition(|job| job.need() == Need::Room);
+            refused.into_iter().for_each(|job| job.answer(Err(QueueError::Full)));
+            jobs = carried_out;
+        }
+        if jobs.is_empty() {
             return jobs;
         }
         match self.transact(&mut jobs) {
@@ -156,8 +210,8 @@ impl Writer {
     /// Takes the database away and decides what follows. Gives what the callers are told.
     fn fail(&mut self, error: &redb::Error) -> QueueError {
         let seen = match &self.condition {
-            Condition::Open(watch) => watch.failure(),
-            _ => None,
+            Condition::Open(watch) | Condition::Tight(watch, _) => watch.failure(),
+            Condition::Full(_) | Condition::Broken(_) => None,
         };
         let trouble = trouble(seen, error);
         if matches!(trouble, Trouble::Full) {
@@ -170,6 +224,9 @@ impl Writer {
                 self.access.stats.full.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("the disk is full: nothing is accepted until there is space ({error})");
                 self.condition = Condition::Full(stopwatch() + self.settings.reopen_after);
+                if self.reserve.release() {
+                    self.open_again();
+                }
                 QueueError::Full
             }
             Trouble::Broken(reason) => self.break_down(reason),
@@ -182,17 +239,37 @@ impl Writer {
         QueueError::Unavailable(reason)
     }
 
-    /// After a full disk: opens the database again, if it is time. Every committed row is there.
-    fn reopen_if_possible(&mut self) {
-        let Condition::Full(after) = self.condition else { return };
-        if stopwatch() < after {
+    /// After a full disk: opens the database again, or makes the reserve again, if it is time.
+    fn look_for_room(&mut self) {
+        if matches!(self.condition, Condition::Full(after) if stopwatch() >= after) {
+            self.open_again();
+        }
+        let Condition::Tight(watch, after) = &self.condition else {
+            return;
+        };
+        if stopwatch() < *after {
             return;
         }
+        let watch = watch.clone();
+        let made = self.reserve.make_again().unwrap_or_else(|error| {
+            tracing::error!("the reserve for a full disk cannot be made: {error}");
+            false
+        });
+        if made {
+            tracing::info!("there is room again: the store takes everything");
+            self.condition = Condition::Open(watch);
+            self.access.wake.notify_one();
+        } else {
+            self.condition = Condition::Tight(watch, stopwatch() + self.settings.reopen_after);
+        }
+    }
+
+    /// Every committed row is there.
+    fn open_again(&mut self) {
         match self.reopen() {
             Ok(watch) => {
-                tracing::info!("the store is open again");
-                self.condition = Condition::Open(watch);
-                self.access.wake.notify_one();
+                tracing::info!("the store is open again, for what has left already");
+                self.condition = Condition::Tight(watch, stopwatch());
             }
             Err((error, watch)) => match trouble(watch.failure(), &error) {
                 Trouble::Full => self.condition = Condition::Full(stopwatch() + self.settings.reopen_after),
@@ -218,8 +295,8 @@ impl Writer {
 /// Carries out and answers the jobs that write nothing, while the transaction shows only what is committed. What they
 /// did to leases holds, whatever becomes of the commit.
 fn run_readers(jobs: &mut Vec<Box<dyn Job>>, turn: &mut Turn<'_, '_>) -> Result<(), redb::Error> {
-    jobs.sort_by_key(|job| job.writes());
-    let readers = jobs.partition_point(|job| !job.writes());
+    jobs.sort_by_key(|job| job.need() != Need::Nothing);
+    let readers = jobs.partition_point(|job| job.need() == Need::Nothing);
     let mut outcomes = Vec::with_capacity(readers);
     for job in &mut jobs[..readers] {
         outcomes.push(run(job, turn)?);

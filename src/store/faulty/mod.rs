@@ -6,6 +6,7 @@
 //!
 //! `plan` says which call meets which fault; `queue` and `store` put it before each method of the seams.
 
+mod nodes;
 mod plan;
 mod queue;
 mod store;

@@ -28,6 +28,9 @@ pub enum Method {
     NextDue,
     ParkedLanes,
     Depth,
+    Claim,
+    Leave,
+    Board,
     Message,
     Body,
     Deliveries,
@@ -64,6 +67,8 @@ pub enum Fault {
     AnswerLost,
     /// The step is done after this long.
     Delay(Duration),
+    /// The step is done at once, and its answer comes after this long.
+    LateAnswer(Duration),
     /// No answer until [`super::Faulty::heal`]; then the step is done. A caller who gives up meanwhile has done nothing.
     Hang,
     /// The caller's task panics before anything is done.
@@ -79,6 +84,31 @@ pub enum Calls {
     From(u64),
     /// Each of them.
     All,
+}
+
+/// What becomes of the answer of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The caller gets it.
+    Answer,
+    /// It is lost.
+    Lose,
+    /// The caller gets it later.
+    Wait(Duration),
+}
+
+impl After {
+    /// The answer as the caller gets it.
+    pub(super) async fn pass<T>(self, answer: Result<T, QueueError>) -> Result<T, QueueError> {
+        match self {
+            Self::Answer => answer,
+            Self::Lose => Err(unavailable()),
+            Self::Wait(duration) => {
+                tokio::time::sleep(duration).await;
+                answer
+            }
+        }
+    }
 }
 
 /// Orders and counts.
@@ -137,21 +167,22 @@ impl Plan {
         self.lock().counts.get(&method).copied().unwrap_or(0)
     }
 
-    /// Lets a call meet its fault. Gives whether its answer is to be lost.
-    pub(super) async fn meet(&self, method: Method) -> Result<bool, QueueError> {
+    /// Lets a call meet its fault. Gives what is to become of its answer.
+    pub(super) async fn meet(&self, method: Method) -> Result<After, QueueError> {
         // Subscribed before the fault is chosen, so that healing in between is not missed.
         let mut healed = self.healed.subscribe();
         match self.next_fault(method) {
-            None => Ok(false),
+            None => Ok(After::Answer),
             Some(Fault::Full) => Err(QueueError::Full),
             Some(Fault::Unavailable) => Err(unavailable()),
-            Some(Fault::AnswerLost) => Ok(true),
+            Some(Fault::AnswerLost) => Ok(After::Lose),
+            Some(Fault::LateAnswer(duration)) => Ok(After::Wait(duration)),
             Some(Fault::Delay(duration)) => {
                 tokio::time::sleep(duration).await;
-                Ok(false)
+                Ok(After::Answer)
             }
             Some(Fault::Hang) => match healed.changed().await {
-                Ok(()) => Ok(false),
+                Ok(()) => Ok(After::Answer),
                 Err(_) => Err(unavailable()),
             },
             Some(Fault::Panic) => panic!("ordered to panic at {method:?}"),

@@ -1,6 +1,7 @@
 //! The faults before the queue seam.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -18,6 +19,8 @@ pub struct Faulty {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) store: Arc<dyn Store>,
     pub(super) plan: Plan,
+    /// Deliveries whose records cannot be read.
+    damaged: Mutex<HashSet<DeliveryId>>,
 }
 
 impl Faulty {
@@ -28,7 +31,17 @@ impl Faulty {
             queue: Arc::clone(&backend) as Arc<dyn Queue>,
             store: backend,
             plan: Plan::new(),
+            damaged: Mutex::default(),
         }
+    }
+
+    /// From now on each batch of settlements with this Delivery in it fails whole, because its record cannot be read.
+    pub fn damage(&self, delivery: DeliveryId) {
+        self.damaged().insert(delivery);
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Orders a fault for calls that are yet to come.
@@ -51,9 +64,9 @@ impl Faulty {
 /// Lets a call meet its fault and passes it on.
 macro_rules! pass {
     ($faulty:ident . $seam:ident . $call:ident ( $($argument:expr),* ) as $method:ident) => {{
-        let lost = $faulty.plan.meet($crate::store::faulty::Method::$method).await?;
+        let after = $faulty.plan.meet($crate::store::faulty::Method::$method).await?;
         let answer = $faulty.$seam.$call($($argument),*).await;
-        if lost { Err($crate::store::faulty::plan::unavailable()) } else { answer }
+        after.pass(answer).await
     }};
 }
 pub(super) use pass;
@@ -105,6 +118,10 @@ impl Queue for Faulty {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
+        let damaged = settlements.iter().map(|one| one.delivery);
+        if let Some(id) = damaged.into_iter().find(|id| self.damaged().contains(id)) {
+            return Err(QueueError::Damaged(format!("delivery {id}, ordered by a test")));
+        }
         pass!(self.queue.settle(settlements) as Settle)
     }
 

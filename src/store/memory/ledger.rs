@@ -16,6 +16,8 @@ use crate::queue::{
     Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
     Parking, Release, SettleAnswer, StoredResponse,
 };
+use crate::sabotage::{self, Bug};
+use crate::store::archive::Mark;
 
 /// All work and all records.
 #[derive(Debug, Default)]
@@ -24,33 +26,37 @@ pub(super) struct Ledger {
     pub(super) line: Line,
     /// Everything that is not work.
     pub(super) records: Records,
-    messages: BTreeMap<MessageId, Entry>,
+    pub(super) messages: BTreeMap<MessageId, Entry>,
     deliveries: BTreeMap<DeliveryId, Delivery>,
     /// INTENTs without OUTCOME.
-    intents: BTreeMap<DeliveryId, OpenIntent>,
+    pub(super) intents: BTreeMap<DeliveryId, OpenIntent>,
     /// By tenant and idempotency key.
-    answers: BTreeMap<(TenantId, String), StoredResponse>,
+    pub(super) answers: BTreeMap<(TenantId, String), StoredResponse>,
     /// Non-final deliveries by the time of acceptance.
     waiting: BTreeSet<(Timestamp, DeliveryId)>,
-    counts: Counts,
-    last_sequence: u64,
+    pub(super) counts: Counts,
+    pub(super) last_sequence: u64,
+    /// What is known of a move.
+    pub(super) mark: Option<Mark>,
+    /// Answered and not written: always empty, but for a deliberate bug.
+    unwritten: Vec<Settlement>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    message: Arc<Message>,
+pub(super) struct Entry {
+    pub(super) message: Arc<Message>,
     /// Gone when nothing is unsettled any more.
-    body: Option<Arc<Body>>,
+    pub(super) body: Option<Arc<Body>>,
     /// Deliveries that are not final.
-    unsettled: usize,
-    events: Vec<Event>,
+    pub(super) unsettled: usize,
+    pub(super) events: Vec<Event>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     by_state: [u64; State::ALL.len()],
     waiting_by_class: [u64; Class::ALL.len()],
-    messages: u64,
+    pub(super) messages: u64,
     /// Purged deliveries by state: still counted above, no longer stored.
     purged: [u64; State::ALL.len()],
 }
@@ -113,6 +119,9 @@ impl Ledger {
     }
 
     pub(super) fn lease(&mut self, class: Class, max: usize, now: Timestamp, until: Timestamp) -> Vec<Leased> {
+        if sabotage::is(Bug::LeaseExtendedByWaiter) {
+            self.line.renew_all(until);
+        }
         self.line.lapse(now);
         let first = self.line.first_due(class, max, now);
         self.take(&first, until)
@@ -155,7 +164,7 @@ impl Ledger {
         let Some(delivery) = self.held(intent.lease).filter(|_| !ended) else {
             return IntentAnswer::Refused(IntentRefusal::Stale);
         };
-        if delivery.expires_at <= intent.at {
+        if delivery.expires_at <= intent.at && !sabotage::is(Bug::IntentAfterExpiry) {
             return IntentAnswer::Refused(IntentRefusal::Expired);
         }
         let (tenant, stream, address) = (delivery.tenant, delivery.stream(), delivery.address.clone());
@@ -173,13 +182,26 @@ impl Ledger {
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement) -> SettleAnswer {
+        if sabotage::is(Bug::AckBeforeOutcome) {
+            for before in std::mem::replace(&mut self.unwritten, vec![settlement]) {
+                self.write(before);
+            }
+            return SettleAnswer::Settled;
+        }
+        self.write(settlement)
+    }
+
+    fn write(&mut self, settlement: Settlement) -> SettleAnswer {
         let id = settlement.delivery;
         let lease = LeaseRef {
             delivery: id,
             fence: settlement.fence,
         };
-        let Some(delivery) = self.held(lease) else {
-            return SettleAnswer::Stale;
+        let unfenced = sabotage::is(Bug::NoFenceOnSettle);
+        let delivery = match self.deliveries.get_mut(&id) {
+            Some(delivery) if self.line.holds(lease) => delivery,
+            Some(delivery) if unfenced && !delivery.state.is_final() => delivery,
+            Some(_) | None => return SettleAnswer::Stale,
         };
         let suppression = settlement
             .suppress
@@ -255,6 +277,18 @@ impl Ledger {
         }
     }
 
+    /// What the death of the process takes with it: all leases.
+    pub(super) fn crash(&mut self) {
+        self.line.forget_leases();
+        self.unwritten.clear();
+        if sabotage::is(Bug::IntentForgotten) {
+            self.intents.clear();
+        }
+        if sabotage::is(Bug::DueResetOnRestart) {
+            self.line.make_all_due();
+        }
+    }
+
     /// The Delivery under a lease that still holds.
     fn held(&mut self, lease: LeaseRef) -> Option<&mut Delivery> {
         let delivery = self.deliveries.get_mut(&lease.delivery)?;
@@ -274,7 +308,7 @@ impl Ledger {
         leased
     }
 
-    fn admit(&mut self, delivery: Delivery) {
+    pub(super) fn admit(&mut self, delivery: Delivery) {
         self.counts.enter(&delivery);
         if !delivery.state.is_final() {
             self.line

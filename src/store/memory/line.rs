@@ -139,10 +139,39 @@ impl Line {
         }
     }
 
+    /// Moves the end of all leases; for a deliberate bug.
+    pub(super) fn renew_all(&mut self, until: Timestamp) {
+        for (_, id) in std::mem::take(&mut self.out) {
+            if let Some(lease) = self.lease_mut(id) {
+                lease.until = until;
+            }
+            self.out.insert((until, id));
+        }
+    }
+
+    /// Forgets who is due when; for a deliberate bug.
+    pub(super) fn make_all_due(&mut self) {
+        let ids: Vec<DeliveryId> = self.waiters.keys().copied().collect();
+        for id in ids {
+            if self
+                .waiters
+                .get(&id)
+                .is_some_and(|waiter| matches!(waiter.place, Place::Due(_)))
+            {
+                self.give_back(id, Place::Due(Timestamp(0)));
+            }
+        }
+    }
+
     /// Whether nobody has taken this lease away.
     pub(super) fn holds(&self, lease: LeaseRef) -> bool {
         let held = self.waiters.get(&lease.delivery).and_then(|waiter| waiter.lease);
         held.is_some_and(|held| held.fence == lease.fence)
+    }
+
+    /// Where one waits, or comes back to.
+    pub(super) fn place(&self, id: DeliveryId) -> Option<Place> {
+        self.waiters.get(&id).map(|waiter| waiter.place.clone())
     }
 
     /// When the lease of a Delivery ends, if it has one.

@@ -8,8 +8,10 @@
 //! `line` knows who stands where, `ledger` what is true of each Delivery, `records` everything that is not work;
 //! `queue` and `store` put them behind the seams.
 
+mod archive;
 mod ledger;
 mod line;
+mod nodes;
 mod queue;
 mod records;
 mod store;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::super::claims::ClaimBook;
 use super::ledger::Ledger;
 use crate::domain::Next;
 use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
@@ -18,6 +19,7 @@ use crate::queue::{
 #[derive(Debug, Default)]
 pub struct Memory {
     ledger: Mutex<Ledger>,
+    pub(super) claims: Mutex<ClaimBook>,
     wake: Arc<Notify>,
 }
 
@@ -31,7 +33,7 @@ impl Memory {
     /// Forgets all leases, as the death of the process does, and keeps everything else: what waits, what is settled
     /// and which INTENTs are open. Fences go on growing.
     pub fn crash(&self) {
-        self.ledger().line.forget_leases();
+        self.ledger().crash();
         self.wake.notify_one();
     }
 

@@ -58,6 +58,27 @@ impl Records {
         stored
     }
 
+    /// All versions of all templates.
+    pub(super) fn all_templates(&self) -> impl Iterator<Item = Arc<Template>> + '_ {
+        self.templates.values().flatten().cloned()
+    }
+
+    /// A version of a template that another store made.
+    pub(super) fn restore_template(&mut self, template: Arc<Template>) {
+        let versions = self.templates.entry(template.id).or_default();
+        if !versions.iter().any(|known| known.version == template.version) {
+            let alias = (template.tenant, template.alias.clone());
+            self.aliases.insert(alias, template.id);
+            versions.push(template);
+            versions.sort_by_key(|template| template.version);
+        }
+    }
+
+    /// The whole suppression list.
+    pub(super) fn all_suppressions(&self) -> impl Iterator<Item = Suppression> + '_ {
+        self.suppressions.values().cloned()
+    }
+
     /// Whether mail of this stream must not go to `address`.
     pub(super) fn is_suppressed(&self, tenant: TenantId, stream: Stream, address: &str) -> bool {
         let entry = self.suppression(tenant, address);

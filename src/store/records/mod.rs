@@ -9,6 +9,7 @@ mod delivery;
 mod envelope;
 mod event;
 mod ledger;
+mod mark;
 mod message;
 
 pub(crate) use admin::{
@@ -19,6 +20,7 @@ pub(crate) use delivery::{StoredDelivery, decode_delivery, decode_intent, encode
 pub(crate) use envelope::Damaged;
 pub(crate) use event::{decode_event, encode_event};
 pub(crate) use ledger::{Ledger, decode_lane, decode_ledger, encode_lane, encode_ledger};
+pub(crate) use mark::{decode_mark, encode_mark};
 pub(crate) use message::{decode_body, decode_message, decode_message_age, encode_body, encode_message};
 
 #[cfg(test)]

@@ -336,3 +336,25 @@ fn all_other_records_are_kept_as_the_first_version_wrote_them() {
     };
     check("response", &response, encode_response, decode_response);
 }
+
+/// A record of a new kind needs golden bytes before anybody stores one.
+#[test]
+fn each_kind_of_record_has_golden_bytes() {
+    let sources = [
+        include_str!("admin.rs"),
+        include_str!("delivery.rs"),
+        include_str!("event.rs"),
+        include_str!("ledger.rs"),
+        include_str!("message.rs"),
+    ];
+    let kinds = sources
+        .iter()
+        .flat_map(|source| source.split("pub(crate) fn encode_").skip(1));
+    let kinds: Vec<&str> = kinds.filter_map(|rest| Some(rest.split_once('(')?.0)).collect();
+    assert!(kinds.len() >= 13, "the search found only {kinds:?}");
+    let golden = golden();
+    for kind in kinds {
+        let own = |name: &&str| *name == kind || name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('_'));
+        assert!(golden.keys().any(own), "{kind}");
+    }
+}

@@ -11,13 +11,14 @@ use posthaste::actors::supervisor::Surroundings;
 use posthaste::api::{ApiParts, ApiSettings, ApiState, server};
 use posthaste::clock::Clock;
 use posthaste::domain::{
-    ApiKey, Class, DeliveryId, DomainStatus, Lane, SendingDomain, Settlement, TenantId, Timestamp,
+    ApiKey, Board, Class, DeliveryId, DomainStatus, Lane, Node, SendingDomain, Settlement, TenantId, Timestamp,
 };
 use posthaste::policy::admission::AdmissionSettings;
 use posthaste::policy::api_key;
 use posthaste::policy::restart::RestartSettings;
 use posthaste::queue::{
-    Accept, Accepted, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError, Release, SettleAnswer,
+    Accept, Accepted, Claim, Claims, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError,
+    Release, SettleAnswer,
 };
 use posthaste::resolver::Fixed;
 use posthaste::store::{Memory, Store};
@@ -250,6 +251,19 @@ impl Faulty {
     /// The next accept waits for this first.
     pub(crate) fn wait_for(&self, gate: Arc<Notify>) {
         *self.gate.lock().expect("lock") = Some(gate);
+    }
+}
+
+#[async_trait]
+impl Claims for Faulty {
+    async fn claim(&self, _: Claim) -> Result<Board, QueueError> {
+        panic!("the API sends from nowhere");
+    }
+    async fn leave(&self, _: &Node) -> Result<(), QueueError> {
+        panic!("the API sends from nowhere");
+    }
+    async fn board(&self, now: Timestamp) -> Result<Board, QueueError> {
+        self.memory.board(now).await
     }
 }
 

@@ -33,6 +33,19 @@ pub(crate) trait Backend: Send + Sync {
     fn leases_outlive_a_crash(&self) -> bool {
         false
     }
+    /// Whether deliveries come strictly by due time, then by order of acceptance. One whose line is a stream hands them out
+    /// in the order in which they became due for those who asked.
+    fn strict_line(&self) -> bool {
+        true
+    }
+    /// Whether those under a lane, too, come strictly in their order. Where a store has partitions each has an order of its own.
+    fn strict_lanes(&self) -> bool {
+        true
+    }
+    /// The id that a Message must get so that it can be accepted with this key.
+    fn place(&self, id: MessageId, _key: Option<&IdempotencyKey>) -> MessageId {
+        id
+    }
     /// Panics when the backend finds itself inconsistent, if it can tell.
     fn check(&self) {}
 }

@@ -59,6 +59,16 @@ pub(crate) async fn what_is_leased_is_not_leased_again_before_the_lease_ends(mut
     assert_eq!(bed.lease_ids(Class::Transactional, 10, just_before).await, []);
 }
 
+pub(crate) async fn who_asks_for_work_that_is_out_does_not_extend_its_lease(mut bed: Bed) {
+    let id = bed.accept_one().await;
+    let leased = bed.lease_one(at(1)).await;
+    for seconds in [2, 20, 40, 60] {
+        assert_eq!(bed.lease_ids(Class::Transactional, 10, at(seconds)).await, []);
+    }
+    assert_eq!(leased.until, at(61));
+    assert_eq!(bed.lease_ids(Class::Transactional, 10, at(61)).await, [id]);
+}
+
 pub(crate) async fn after_the_lease_ended_it_is_leased_again_under_a_higher_fence(mut bed: Bed) {
     let id = bed.accept_one().await;
     let mut last = bed.lease_one(at(1)).await.fence;

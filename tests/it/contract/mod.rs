@@ -17,6 +17,7 @@
 pub(crate) mod accept;
 pub(crate) mod bed;
 pub(crate) mod cancel;
+pub(crate) mod claims;
 pub(crate) mod depth;
 pub(crate) mod history;
 pub(crate) mod intent;
@@ -60,6 +61,7 @@ macro_rules! contract_tests {
                     a_lease_takes_at_most_what_was_asked_for,
                     classes_do_not_mix,
                     what_is_leased_is_not_leased_again_before_the_lease_ends,
+                    who_asks_for_work_that_is_out_does_not_extend_its_lease,
                     after_the_lease_ended_it_is_leased_again_under_a_higher_fence,
                     two_who_lease_at_the_same_time_share_nothing,
                     a_renewed_lease_lasts_longer,
@@ -121,6 +123,17 @@ macro_rules! contract_tests {
                     of_a_cancellation_and_an_intent_at_the_same_time_exactly_one_wins,
                     what_is_final_or_unknown_cannot_be_cancelled,
                     a_cancellation_survives_a_crash,
+                ]
+                claims [
+                    a_source_belongs_to_the_first_who_asks,
+                    a_claim_lasts_until_its_time_unless_renewed,
+                    what_is_released_is_free_at_once,
+                    who_leaves_owns_nothing,
+                    the_board_shows_who_is_there_and_what_it_wants,
+                    a_later_run_takes_the_place_of_an_earlier_one_at_once,
+                    fences_of_sources_grow_over_a_crash,
+                    of_two_who_ask_at_the_same_time_exactly_one_gets_it,
+                    ownership_never_overlaps,
                 ]
                 depth [
                     the_depth_equals_a_recount,

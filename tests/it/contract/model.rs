@@ -111,6 +111,8 @@ impl Pair {
             Step::Accept { .. } => self.accept(&step).await,
             Step::Lease { class, max } => {
                 let class = Class::ALL[class];
+                // Which of many comes first is not for a history to say where the line is a stream: then all of them come.
+                let max = if self.theirs.strict_line() { max } else { EVERYBODY };
                 let (theirs, ours) = both!(self, queue.lease(class, max, now, until));
                 assert!(
                     theirs
@@ -120,11 +122,13 @@ impl Pair {
                 self.leased(theirs, ours, max);
             }
             Step::LeaseParked { lane, max } => {
+                let max = if self.theirs.strict_lanes() { max } else { EVERYBODY };
                 let lane = lane_by(lane);
                 let (theirs, ours) = both!(self, queue.lease_parked(&lane, max, now, until));
                 self.leased(theirs, ours, max);
             }
             Step::LeaseExpired { max } => {
+                let max = if self.theirs.strict_lanes() { max } else { EVERYBODY };
                 let (theirs, ours) = both!(self, queue.lease_expired(max, now, until));
                 assert!(theirs.iter().all(|leased| leased.delivery.expires_at <= now));
                 self.leased(theirs, ours, max);
@@ -244,7 +248,12 @@ impl Pair {
         else {
             return;
         };
-        let id = MessageId(uuid::Uuid::from_u128(self.messages.len() as u128 + 1));
+        // Half a second keeps expiry off the whole seconds on which histories live.
+        let expires_at = self.now.plus(Duration::from_millis(life * 1000 + 500));
+        let key = key.map(|(key, hash)| idempotency(&format!("key{key}"), hash, expires_at));
+        let number = self.messages.len() as u128 + 1;
+        let id = MessageId(uuid::Uuid::from_u128((number << 8) | (number % 256)));
+        let id = self.theirs.place(id, key.as_ref().map(|(key, _)| key));
         let addresses = (0..recipients).map(|n| address_by(self.messages.len() + n)).collect();
         let mail = Mail {
             addresses,
@@ -258,9 +267,7 @@ impl Pair {
             .state(if suppressed { State::Suppressed } else { State::Queued });
         let accept = || {
             let mut accept = mail.accept(id);
-            // Half a second keeps expiry off the whole seconds on which histories live.
-            let expires_at = self.now.plus(Duration::from_millis(life * 1000 + 500));
-            accept.idempotency = key.map(|(key, hash)| idempotency(&format!("key{key}"), hash, expires_at));
+            accept.idempotency = key.clone();
             accept
         };
         let theirs = self.theirs.queue().accept(accept()).await.expect("accepts");
@@ -274,6 +281,11 @@ impl Pair {
 
     fn leased(&mut self, theirs: Vec<Leased>, ours: Vec<Leased>, max: usize) {
         assert!(theirs.len() <= max, "at most {max}");
+        let (mut theirs, mut ours) = (theirs, ours);
+        if !self.theirs.strict_line() {
+            theirs.sort_by_key(|leased| leased.delivery.id);
+            ours.sort_by_key(|leased| leased.delivery.id);
+        }
         let comparable = |leased: &Leased| -> (Delivery, Timestamp, Option<OpenIntent>) {
             (leased.delivery.clone(), leased.until, leased.open_intent.clone())
         };
@@ -318,7 +330,13 @@ impl Pair {
         assert_eq!(lanes.0.iter().map(|(_, number)| number).sum::<u64>(), depth.parked);
         // Without a time nobody can say whether a lease that was not asked about has ended; `depth` has just asked.
         for class in Class::ALL {
-            agree!(self, queue.next_due(class));
+            let (theirs, ours) = both!(self, queue.next_due(class));
+            let shown = |due: Option<Timestamp>| match self.theirs.strict_line() {
+                true => due,
+                // Where the line is a stream, all who are due are alike.
+                false => due.map(|due| due.max(self.now)),
+            };
+            assert_eq!(shown(theirs), shown(ours), "next_due");
         }
         for id in self.messages.clone() {
             self.check_message(id).await;
@@ -377,6 +395,9 @@ impl Pair {
         Some(DeliveryId { message, recipient })
     }
 }
+
+/// More than a history has.
+const EVERYBODY: usize = 1000;
 
 /// Addresses in play.
 const ADDRESSES: usize = 6;

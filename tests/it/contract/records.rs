@@ -285,7 +285,7 @@ fn tenant(id: u32) -> Tenant {
     }
 }
 
-fn api_key(hash: u8, tenant: TenantId) -> ApiKey {
+pub(crate) fn api_key(hash: u8, tenant: TenantId) -> ApiKey {
     ApiKey {
         hash: [hash; 32],
         tenant,
@@ -296,7 +296,7 @@ fn api_key(hash: u8, tenant: TenantId) -> ApiKey {
     }
 }
 
-fn domain(tenant: TenantId, name: &str) -> SendingDomain {
+pub(crate) fn domain(tenant: TenantId, name: &str) -> SendingDomain {
     let key = |algorithm, selector: &str| DkimKey {
         selector: selector.to_owned(),
         algorithm,
@@ -315,7 +315,7 @@ fn domain(tenant: TenantId, name: &str) -> SendingDomain {
 }
 
 /// A draft as the API makes it: a fresh id, number 1.
-fn draft(id: u128, tenant: TenantId, alias: &str, subject: &str) -> Template {
+pub(crate) fn draft(id: u128, tenant: TenantId, alias: &str, subject: &str) -> Template {
     Template {
         id: TemplateId(Uuid::from_u128(id)),
         tenant,
@@ -328,7 +328,7 @@ fn draft(id: u128, tenant: TenantId, alias: &str, subject: &str) -> Template {
     }
 }
 
-fn suppression(address: &str, stream: Option<Stream>) -> Suppression {
+pub(crate) fn suppression(address: &str, stream: Option<Stream>) -> Suppression {
     Suppression {
         tenant: ONE,
         address: address.to_owned(),

@@ -57,6 +57,32 @@ async fn after_a_failed_sync_the_process_is_to_stop_and_nothing_is_acknowledged(
     );
 }
 
+#[tokio::test]
+async fn a_writer_that_panics_stops_the_process_instead_of_refusing_everything_in_silence() {
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&reasons);
+    let on_fatal = OnFatal(Arc::new(move |reason| {
+        told.lock().expect("nobody panics").push(reason.to_owned());
+    }));
+    let on_disk = OnDisk::new(EmbeddedSettings { on_fatal, ..settings() }, 1);
+    let disk = on_disk.disk.clone();
+    let mut bed = Bed::new(on_disk);
+    disk.panic_once();
+    let mail = Mail::to(&["b@x.example"]).accept(bed.fresh_id());
+    let answer = bed.queue().accept(mail).await;
+    assert!(matches!(answer, Err(QueueError::Unavailable(_))), "{answer:?}");
+    let stopped = async {
+        while reasons.lock().expect("nobody panics").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(40), stopped).await;
+    assert!(stopped.is_ok(), "the process is told to stop");
+    assert_eq!(*reasons.lock().expect("nobody panics"), ["the writer panicked"]);
+    // A process that stops closes nothing, and what panicked in its commit cannot be closed.
+    std::mem::forget(bed);
+}
+
 /// A store on a disk on which `from` was replaced by `to` while it was closed.
 fn reopened_with(disk: &Disk, from: &str, to: &str) -> Bed {
     let places = disk.overwrite(from.as_bytes(), to.as_bytes());
@@ -85,6 +111,12 @@ async fn a_damaged_record_is_reported_and_left_as_it_is_and_all_others_are_read(
         [sound],
         "nobody is stopped by it"
     );
+    let depth = bed
+        .queue()
+        .depth(at(1))
+        .await
+        .expect("the damaged one does not hide how much waits");
+    assert_eq!((depth.messages, depth.oldest), (2, Some(at(0))));
     assert_eq!(bed.delivery(sound).await.address, "second@x.example");
     assert!(bed.has_body(sound.message).await);
     drop(bed);

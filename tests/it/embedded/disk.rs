@@ -3,13 +3,18 @@
 //! Takes what redb writes; gives it back, or an error. After [`Disk::pull`] only what was synced is certain to be there: of
 //! the rest, a seeded draw keeps some writes, drops others and tears some at a sector. Handles from before get errors.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use posthaste::store::ReserveSpace;
 use redb::StorageBackend;
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
+
+/// What a file system hands out.
+const BLOCK: usize = 4096;
 
 /// The disk. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +34,14 @@ struct Platter {
     quota: Option<u64>,
     /// Nothing can be written at all.
     full: bool,
+    /// So many more blocks may be taken by what is written for the first time.
+    room: Option<u64>,
+    /// Blocks that were written.
+    taken: HashSet<usize>,
+    /// Blocks that a reserve holds.
+    reserved: u64,
+    /// The next write panics.
+    panics: bool,
     /// The next sync fails.
     sync_fails: bool,
     syncs: u64,
@@ -68,6 +81,19 @@ impl Disk {
             disk: self.clone(),
             life: self.platter().life,
         })
+    }
+
+    /// A disk with this on it.
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.platter().current.clone_from(&bytes);
+        disk.platter().synced = bytes;
+        disk
+    }
+
+    /// What is certain to be on it.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.platter().synced.clone()
     }
 
     /// Pulls the plug: the power is gone.
@@ -110,6 +136,21 @@ impl Disk {
     /// Whether there is no room for any write.
     pub(crate) fn set_full(&self, full: bool) {
         self.platter().full = full;
+    }
+
+    /// How many more blocks may be taken; those of the reserve are taken.
+    pub(crate) fn set_room(&self, room: Option<u64>) {
+        self.platter().room = room;
+    }
+
+    /// Blocks that the reserve holds.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.platter().reserved
+    }
+
+    /// The next write panics: a bug, wherever it may be.
+    pub(crate) fn panic_once(&self) {
+        self.platter().panics = true;
     }
 
     /// The next sync fails.
@@ -232,15 +273,58 @@ impl StorageBackend for Plug {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut platter = self.platter()?;
+        if std::mem::take(&mut platter.panics) {
+            drop(platter);
+            panic!("ordered by a test");
+        }
         if platter.full {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        platter.take_blocks(usize::try_from(offset).expect("fits"), data.len())?;
         platter.change(Change::Write(usize::try_from(offset).expect("fits"), data.to_vec()));
         Ok(())
     }
 }
 
+impl ReserveSpace for Disk {
+    fn room(&self) -> io::Result<u64> {
+        let room = self.platter().room;
+        Ok(room.map_or(u64::MAX, |blocks| blocks * BLOCK as u64))
+    }
+
+    fn fill(&self, bytes: u64) -> io::Result<()> {
+        let blocks = bytes.div_ceil(BLOCK as u64);
+        let mut platter = self.platter();
+        if platter.reserved == blocks {
+            return Ok(());
+        }
+        if let Some(room) = platter.room {
+            platter.room = Some(room.checked_sub(blocks).ok_or(io::ErrorKind::StorageFull)?);
+        }
+        platter.reserved = blocks;
+        Ok(())
+    }
+
+    fn release(&self) -> io::Result<bool> {
+        let mut platter = self.platter();
+        let blocks = std::mem::take(&mut platter.reserved);
+        platter.room = platter.room.map(|room| room + blocks);
+        Ok(blocks > 0)
+    }
+}
+
 impl Platter {
+    fn take_blocks(&mut self, offset: usize, length: usize) -> io::Result<()> {
+        let blocks = offset / BLOCK..(offset + length).div_ceil(BLOCK);
+        let fresh: Vec<usize> = blocks.filter(|block| !self.taken.contains(block)).collect();
+        if let Some(room) = self.room {
+            let left = room.checked_sub(fresh.len() as u64);
+            self.room = Some(left.ok_or(io::ErrorKind::StorageFull)?);
+        }
+        self.taken.extend(fresh);
+        Ok(())
+    }
+
     fn change(&mut self, change: Change) {
         change.apply(&mut self.current);
         self.unsynced.push(change);

@@ -3,8 +3,10 @@
 mod broken;
 mod disk;
 mod early;
+mod flips;
 mod full;
 mod power;
+mod reserve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub(crate) fn settings() -> EmbeddedSettings {
     EmbeddedSettings {
         cache_bytes: 4 << 20,
         reopen_after: Duration::ZERO,
+        reserve_bytes: 0,
+        check_at_start: false,
         on_fatal: OnFatal(Arc::new(|_| {})),
         ..EmbeddedSettings::in_directory("")
     }
@@ -57,7 +61,13 @@ impl OnDisk {
 
     pub(crate) fn try_open(&self) -> Result<Embedded, OpenError> {
         let disk = self.disk.clone();
-        Embedded::open_with_backend(self.settings.clone(), Seal::new([1; 32]), move || disk.plug_in())
+        let reserve = self.disk.clone();
+        Embedded::open_with_reserve(
+            self.settings.clone(),
+            Seal::new([1; 32]),
+            move || disk.plug_in(),
+            reserve,
+        )
     }
 
     pub(crate) fn open(&mut self) {

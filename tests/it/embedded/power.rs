@@ -2,18 +2,26 @@
 //!
 //! A twin in memory takes the same calls. After the crash the disk must hold what the twin held before the call that was
 //! in flight, or after it, and nothing between. What waits must be in its place, with its open INTENT.
+//!
+//! Three tests run seeds that are always the same, five run fresh ones. Each failure names its seed; `POWER_SEED=` runs
+//! that one, `POWER_CRASHES=` says how many fresh ones there are.
 
 use std::collections::BTreeMap;
 
-use posthaste::domain::{Class, Delivery, DeliveryId, Event, MessageId, Settlement, State, Timestamp, Why};
-use posthaste::queue::{Accepted, Intent, IntentAnswer, Leased, Parking, Queue, QueueError, SettleAnswer};
+use posthaste::domain::{Class, Delivery, DeliveryId, Event, MessageId, Settlement, State, TenantId, Timestamp, Why};
+use posthaste::queue::{
+    Accepted, IdempotencyKey, Intent, IntentAnswer, Leased, Parking, Queue, QueueError, SettleAnswer, StoredResponse,
+};
 use posthaste::store::{EmbeddedSettings, Store};
 use uuid::Uuid;
 
+use super::disk::Disk;
 use super::{OnDisk, settings};
 use crate::contract::bed::deferred;
 use crate::contract::{Backend, InMemory, Mail, at, delivered, in_memory, intent, lane};
 
+/// Crashes with fresh seeds in one test.
+const FRESH: u64 = 400;
 /// Calls before the plug is pulled, at the most.
 const CALLS: usize = 80;
 /// Syncs before the plug is pulled, at the most.
@@ -46,7 +54,7 @@ enum Answer {
 
 /// What a store holds, as far as it can be asked.
 #[derive(Debug, PartialEq)]
-struct Held {
+pub(super) struct Held {
     messages: Vec<HeldMessage>,
     by_state: Vec<u64>,
     waiting: Vec<u64>,
@@ -57,6 +65,8 @@ struct Held {
 #[derive(Debug, PartialEq)]
 struct HeldMessage {
     is_there: bool,
+    /// Whether a repeated call would get its answer; kept with the first of a call.
+    is_answered: bool,
     has_body: bool,
     deliveries: Vec<Delivery>,
     events: Vec<Event>,
@@ -298,6 +308,23 @@ fn parking(leased: &Leased, number: usize) -> Parking {
     }
 }
 
+/// The key of the call that accepted `id` first.
+fn key_of(id: MessageId) -> IdempotencyKey {
+    IdempotencyKey {
+        tenant: TenantId(1),
+        key: id.to_string(),
+    }
+}
+
+fn answer_of(now: Timestamp) -> StoredResponse {
+    StoredResponse {
+        request_hash: [7; 32],
+        status: 202,
+        body: b"{}".to_vec(),
+        expires_at: now.plus(std::time::Duration::from_secs(MUCH_LATER)),
+    }
+}
+
 async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, QueueError> {
     let until = now.plus(crate::contract::bed::LEASE);
     Ok(match call {
@@ -309,6 +336,7 @@ async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, 
                 all.deliveries.extend(one.deliveries);
                 all.events.extend(one.events);
             }
+            all.idempotency = Some((key_of(ids[0]), answer_of(now)));
             Answer::Accepted(queue.accept(all).await?)
         }
         Call::Lease(class, max) => Answer::Leased(queue.lease(*class, *max, now, until).await?),
@@ -324,7 +352,7 @@ async fn make(call: &Call, queue: &dyn Queue, now: Timestamp) -> Result<Answer, 
 }
 
 /// Everything about `ids`, and the counters, which must be what counting gives.
-async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
+pub(super) async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
     let mut messages = Vec::new();
     let mut by_state = vec![0; State::ALL.len()];
     for id in ids {
@@ -336,6 +364,7 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
         let events = store.events(*id, ALL).await.expect("reads");
         let held = HeldMessage {
             is_there: store.message(*id).await.expect("reads").is_some(),
+            is_answered: store.idempotent(&key_of(*id), at(0)).await.expect("reads").is_some(),
             has_body: store.body(*id).await.expect("reads").is_some(),
             deliveries,
             events: events.into_iter().map(|event| Event { sequence: 0, ..event }).collect(),
@@ -346,6 +375,10 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
             "a Message and its deliveries"
         );
         assert_eq!(held.is_there, !held.events.is_empty(), "a Message and its events");
+        assert!(
+            held.is_there || !held.is_answered,
+            "an answer and the Message it tells of"
+        );
         let waits = held.deliveries.iter().any(|delivery| !delivery.state.is_final());
         assert_eq!(held.has_body, waits, "a body and those who need it");
         messages.push(held);
@@ -359,6 +392,22 @@ async fn held(store: &dyn Store, queue: &dyn Queue, ids: &[MessageId]) -> Held {
         number: depth.messages,
         oldest: depth.oldest,
     }
+}
+
+/// A disk on which a store did this and that and was closed cleanly; what it held, of which messages.
+pub(super) async fn closed_store(seed: u64) -> (Disk, Held, Vec<MessageId>) {
+    let mut world = World::new(seed).await;
+    for _ in 0..CALLS {
+        let (theirs, ours) = world.calls();
+        let theirs = make(&theirs, &*world.disk.queue(), world.now)
+            .await
+            .expect("nothing fails");
+        let ours = world.make_on_the_twin(&ours).await;
+        world.agree(theirs, ours);
+    }
+    let found = held(world.disk.store(), &*world.disk.queue(), &world.ids).await;
+    world.disk.store = None;
+    (world.disk.disk.clone(), found, world.ids)
 }
 
 async fn lose_power_once(seed: u64) {
@@ -384,6 +433,38 @@ async fn lose_power(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         lose_power_once(seed).await;
     }
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn fresh_seeds() -> std::ops::Range<u64> {
+    let first = number_from("POWER_SEED").unwrap_or_else(|| fastrand::u64(..u64::MAX / 2));
+    let crashes = match number_from("POWER_SEED") {
+        Some(_) => 1,
+        None => number_from("POWER_CRASHES").unwrap_or(FRESH),
+    };
+    first..first + crashes
+}
+
+macro_rules! fresh_parts {
+    ($($name:ident)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let seeds = fresh_seeds();
+            println!("seeds {seeds:?}");
+            lose_power(seeds).await;
+        }
+    )*};
+}
+
+fresh_parts! {
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_first_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_second_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_third_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_fourth_part
+    what_was_acknowledged_survives_power_loss_with_fresh_seeds_fifth_part
 }
 
 #[tokio::test]

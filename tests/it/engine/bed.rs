@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 /// No condition of these tests takes longer than this, on a busy machine.
 pub(crate) const WITHIN: Duration = Duration::from_secs(40);
+/// What is shown of mail that has come to its end.
+const FINAL: [&str; 6] = ["delivered", "bounced", "expired", "suppressed", "cancelled", "unknown"];
 /// Between two looks at a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -43,6 +45,7 @@ pub(crate) fn config(doors: &[Door]) -> String {
         "hostname: mta.engine.test
 api: {listen: \"127.0.0.1:0\", workers: 1}
 metrics: {listen: \"127.0.0.1:0\"}
+store: {reserve_mib: 1}
 domains: [{name: acme.test, verified: true}]
 delivery:
   retry: {critical: [200ms], transactional: [300ms], broadcast: [300ms]}
@@ -217,6 +220,9 @@ impl Bed {
                 if seen["status"] == status {
                     return;
                 }
+                // Nothing leads out of a final state.
+                let ended = FINAL.iter().any(|end| seen["status"] == *end);
+                assert!(!ended, "not {status}: {seen:#}");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
@@ -327,6 +333,21 @@ impl Http {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
         let request = self.client.post(format!("http://{}{path}", self.api));
         self.answer(request.json(body)).await
+    }
+
+    /// Posts a mail that is JSON already, over a connection of its own.
+    pub(crate) async fn post_text(&self, text: bytes::Bytes) -> reqwest::Result<Answer> {
+        let alone = Self::new(self.api, self.key.clone());
+        let request = alone.client.post(format!("http://{}/v1/emails", self.api));
+        let request = request.header("content-type", "application/json").body(text);
+        alone.answer(request).await
+    }
+
+    /// Posts a mail under an idempotency key.
+    pub(crate) async fn post_with_key(&self, key: &str, mail: &Value) -> Answer {
+        let request = self.client.post(format!("http://{}/v1/emails", self.api));
+        let request = request.header("idempotency-key", key).json(mail);
+        self.answer(request).await.expect("the engine answers")
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Answer> {

@@ -1,8 +1,8 @@
 //! The whole engine: started through the composition root or as a process, driven by HTTP, judged by what simulated
 //! providers hold.
 
-mod bed;
-mod process;
+pub(crate) mod bed;
+pub(crate) mod process;
 
 mod commands;
 mod drain;
@@ -10,7 +10,10 @@ mod journey;
 mod kills;
 mod lanes;
 mod names;
+mod nodes;
 #[cfg(feature = "failpoints")]
 mod panics;
+#[cfg(target_os = "linux")]
+mod pressure;
 mod store_faults;
 mod waits;

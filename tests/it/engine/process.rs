@@ -136,6 +136,11 @@ impl Process {
         ended.expect("ends in time").expect("ends").code()
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("runs")
+    }
+
     /// Its metrics.
     pub(crate) async fn metrics(&self) -> String {
         let response = reqwest::get(format!("http://{}", self.metrics)).await.expect("answers");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste::domain::State;
+use posthaste::domain::{DeliveryId, State};
 use posthaste::store::Memory;
 use posthaste::store::faulty::{Calls, Fault, Faulty, Method};
 use provider_sim::{Act, Behaviour, Gate, Script, Stage};
@@ -23,7 +23,8 @@ async fn what_cannot_be_recorded_is_not_sent() {
     let bed = Bed::on(settings(&[door("example.test", &receiver)]), Arc::clone(&backend)).await;
     backend.order(Method::Intent, Calls::All, Fault::Unavailable);
     let ids = bed.send_all(&numbered(10, "example.test")).await;
-    eventually("the engine tries", async || backend.calls(Method::Intent) >= 20).await;
+    let tried = async || backend.calls(Method::Intent) >= 20 || receiver.ledger().total() > 0;
+    eventually("the engine tries", tried).await;
     assert_eq!(receiver.ledger().total(), 0);
     assert_eq!(bed.email(&ids[0]).await["recipients"][0]["why"], "store_unavailable");
     backend.heal();
@@ -60,6 +61,30 @@ async fn outcomes_that_cannot_be_stored_for_longer_than_a_lease_are_stored_later
 }
 
 #[actix_web::test]
+async fn a_damaged_record_keeps_no_other_outcome_of_its_batch_from_being_stored() {
+    let receiver = plain().await;
+    let backend = faulty();
+    let bed = Bed::on(settings(&[door("example.test", &receiver)]), Arc::clone(&backend)).await;
+    backend.order(Method::Settle, Calls::All, Fault::Unavailable);
+    let ids = bed.send_all(&numbered(20, "example.test")).await;
+    receiver.ledger().wait_for_total(20, WITHIN).await.expect("sent");
+    let damaged = DeliveryId {
+        message: ids[7].parse().expect("an id"),
+        recipient: 0,
+    };
+    backend.damage(damaged);
+    backend.heal();
+    eventually("all others are stored", async || {
+        bed.count(State::Delivered).await == 19
+    })
+    .await;
+    bed.until_metric("posthaste_store_errors_total", &[("kind", "damaged")], 1.0)
+        .await;
+    assert_eq!(bed.email(&ids[7]).await["status"], "queued", "it was left as it was");
+    assert_eq!((receiver.ledger().total(), receiver.ledger().duplicates()), (20, 0));
+}
+
+#[actix_web::test]
 async fn an_outcome_whose_answer_got_lost_is_told_once() {
     let receiver = plain().await;
     let backend = faulty();
@@ -81,6 +106,48 @@ async fn an_intent_whose_answer_got_lost_is_not_sent_on_it() {
     let id = bed.send(&mail("jacky@example.test")).await;
     bed.until(&id, "delivered").await;
     assert_eq!(receiver.ledger().total(), 1);
+}
+
+#[actix_web::test]
+async fn what_the_store_refuses_is_never_answered_with_202() {
+    let backend = faulty();
+    let bed = Bed::on(settings(&[]), Arc::clone(&backend)).await;
+    for (fault, code) in [(Fault::Full, "storage_full"), (Fault::Unavailable, "store_unavailable")] {
+        backend.order(Method::Accept, Calls::All, fault);
+        let answer = bed.post(&mail("jacky@example.test")).await;
+        assert_eq!(
+            (answer.status, answer.body["code"].as_str()),
+            (503, Some(code)),
+            "{answer:?}"
+        );
+        assert!(answer.retry_after.is_some(), "{answer:?}");
+        backend.heal();
+    }
+    assert_eq!(bed.depth().await.messages, 0);
+}
+
+#[actix_web::test]
+async fn a_store_that_does_not_answer_is_never_taken_for_one_that_has_nothing() {
+    let backend = faulty();
+    let bed = Bed::on(settings(&[]), Arc::clone(&backend)).await;
+    let once = mail("jacky@example.test");
+    let first = bed.http().post_with_key("key-1", &once).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    backend.order(Method::Message, Calls::All, Fault::Unavailable);
+    backend.order(Method::Idempotent, Calls::All, Fault::Unavailable);
+    let path = format!("/v1/emails/{}", first.body["id"].as_str().expect("an id"));
+    let read = bed.http().get(&path).await.expect("answers");
+    let again = bed.http().post_with_key("key-1", &once).await;
+    for answer in [read, again] {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.retry_after.is_some(), "{answer:?}");
+    }
+    backend.heal();
+    assert_eq!(bed.http().get(&path).await.expect("answers").status, 200);
+    assert_eq!(
+        bed.http().post_with_key("key-1", &once).await.body["id"],
+        first.body["id"]
+    );
 }
 
 #[actix_web::test]

@@ -63,6 +63,26 @@ async fn mail_expires_while_it_is_parked_and_while_it_waits_for_a_session() {
 }
 
 #[actix_web::test]
+async fn mail_expires_in_a_lane_that_stays_shut() {
+    let receiver = plain().await;
+    let shut = door("example.test", &receiver);
+    receiver.kill().await;
+    let text = super::bed::config(&[shut]);
+    let text = text.replace(
+        "first_pause: 200ms, longest_pause: 1s}",
+        "first_pause: 10m, longest_pause: 10m}",
+    );
+    let bed = Bed::new(posthaste::config::Settings::from_yaml(&text, &|_| None).expect("a good config")).await;
+    let first = bed.send(&mail("first@example.test")).await;
+    let waits_for = async |id: &str, why: &str| bed.email(id).await["recipients"][0]["why"] == why;
+    super::bed::eventually("the lane is shut", async || waits_for(&first, "breaker_open").await).await;
+    let end = ahead(&bed.clock, Duration::from_millis(300));
+    let id = bed.send(&with("jacky@example.test", "expires_at", &end)).await;
+    bed.until(&id, "expired").await;
+    assert!(waits_for(&first, "breaker_open").await, "the lane is still shut");
+}
+
+#[actix_web::test]
 async fn mail_does_not_go_out_after_its_end() {
     // The lane opens only after the mail has ended.
     let receiver = scripted(

@@ -86,6 +86,17 @@ impl EncodedAccept {
         }
     }
 
+    /// Takes its answer out, as an ACCEPT of nothing else.
+    pub(in super::super) fn without_mail(&mut self) -> Self {
+        Self {
+            messages: Vec::new(),
+            deliveries: Vec::new(),
+            events: Vec::new(),
+            answer: self.answer.take(),
+            at: self.at,
+        }
+    }
+
     /// Bytes of each Message with its body: what a cache of it costs. None for those that are final already.
     pub(in super::super) fn sizes(&self) -> impl Iterator<Item = Option<usize>> + '_ {
         self.messages

@@ -8,6 +8,7 @@ use super::super::keys::delivery_key;
 use super::super::turn::Turn;
 use crate::domain::{DeliveryId, EventKind, State, Timestamp};
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, LeaseRef, OpenIntent, Parking, Release};
+use crate::sabotage::{self, Bug};
 
 /// Ends leases and puts the deliveries under their lanes.
 pub(in super::super) fn park(turn: &mut Turn<'_, '_>, parkings: &[Parking]) -> Result<(), Fault> {
@@ -77,7 +78,9 @@ pub(in super::super) fn intent(
     if delivery.expires_at <= intent.at {
         return refused(IntentRefusal::Expired);
     }
-    if turn.is_suppressed(delivery.tenant, delivery.stream(), &delivery.address)? {
+    if !sabotage::is(Bug::IntentUnguarded)
+        && turn.is_suppressed(delivery.tenant, delivery.stream(), &delivery.address)?
+    {
         return refused(IntentRefusal::Suppressed);
     }
     turn.dirty = true;
@@ -115,6 +118,10 @@ pub(in super::super) fn cancel(turn: &mut Turn<'_, '_>, id: DeliveryId, now: Tim
 
 /// The Delivery under a lease that nobody took away.
 pub(super) fn held(turn: &Turn<'_, '_>, named: LeaseRef) -> Option<Arc<StoredDelivery>> {
+    if sabotage::is(Bug::NoFenceOnSettle) {
+        let lease = turn.state.leases.get(named.delivery);
+        return lease.map(|lease| Arc::clone(&lease.stored));
+    }
     turn.state.leases.held(named).map(|lease| Arc::clone(&lease.stored))
 }
 

@@ -18,6 +18,10 @@ use super::super::state::State;
 use super::super::turn::Turn;
 use crate::domain::{Class, DeliveryId, Lane, Timestamp};
 use crate::queue::{Depth, Leased};
+use crate::sabotage::{self, Bug};
+
+/// Damaged messages that are passed over in search of the oldest one.
+const OLDEST_LOOKS_MAX: usize = 100;
 
 /// Leases those of a class who are due.
 pub(in super::super) fn lease(
@@ -27,8 +31,16 @@ pub(in super::super) fn lease(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<Leased>, Fault> {
+    if sabotage::is(Bug::LeaseExtendedByWaiter) {
+        turn.state.leases.renew_all(until);
+    }
     turn.lapse(now);
-    let Some(range) = turn.state.cursors.range(class, now) else {
+    let due_by = if sabotage::is(Bug::DueResetOnRestart) && turn.state.leases.epoch() > 1 {
+        Timestamp::NEVER
+    } else {
+        now
+    };
+    let Some(range) = turn.state.cursors.range(class, due_by) else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
@@ -116,10 +128,7 @@ pub(in super::super) fn parked_lanes(turn: &Turn<'_, '_>, max: usize) -> Vec<(La
 /// How much waits.
 pub(in super::super) fn depth(turn: &mut Turn<'_, '_>, now: Timestamp) -> Result<Depth, Fault> {
     turn.lapse(now);
-    let oldest = match turn.tables.bodies.first()? {
-        Some((key, _)) => accepted_at(turn.tables, key.value())?,
-        None => None,
-    };
+    let oldest = oldest(turn.tables)?;
     let ledger = &turn.state.ledger;
     Ok(Depth {
         by_state: ledger.by_state,
@@ -129,6 +138,19 @@ pub(in super::super) fn depth(turn: &mut Turn<'_, '_>, now: Timestamp) -> Result
         parked: turn.state.lanes.waiting().map(|(_, waiting)| waiting).sum(),
         messages: ledger.messages,
     })
+}
+
+/// The acceptance time of the oldest message that waits, but for those whose records cannot be read: they are reported to
+/// whoever reads them, and must not hide how much waits.
+fn oldest(tables: &Tables<'_>) -> Result<Option<Timestamp>, Fault> {
+    for row in tables.bodies.iter()?.take(OLDEST_LOOKS_MAX) {
+        let (key, _) = row?;
+        match accepted_at(tables, key.value()) {
+            Err(Fault::Damaged(_)) => {}
+            found => return found,
+        }
+    }
+    Ok(None)
 }
 
 fn accepted_at(tables: &Tables<'_>, key: &[u8; 16]) -> Result<Option<Timestamp>, Fault> {

@@ -4,8 +4,9 @@ use super::super::super::records::{StoredDelivery, encode_event};
 use super::super::fault::Fault;
 use super::super::turn::Turn;
 use super::handle::held;
-use crate::domain::{Delivery, MessageId, Next, Settlement, Suppression, SuppressionReason, Timestamp};
+use crate::domain::{MessageId, Next, Settlement, Suppression};
 use crate::queue::{LeaseRef, SettleAnswer};
+use crate::store::outcome::{apply, suppression_for};
 
 /// A Settlement whose events are bytes already.
 #[derive(Debug)]
@@ -21,6 +22,43 @@ impl EncodedSettlement {
         let events = settlement.events.iter().map(encode).collect();
         Self { settlement, events }
     }
+
+    /// Under which lease.
+    pub(in super::super) fn lease(&self) -> LeaseRef {
+        LeaseRef {
+            delivery: self.settlement.delivery,
+            fence: self.settlement.fence,
+        }
+    }
+}
+
+/// The halves of an OUTCOME that must not be parted, each by itself: for [`crate::sabotage`].
+impl EncodedSettlement {
+    /// Its events, which it has no longer.
+    pub(in super::super) fn take_events(&mut self) -> (MessageId, Vec<Vec<u8>>) {
+        (self.settlement.delivery.message, std::mem::take(&mut self.events))
+    }
+}
+
+/// Records events and nothing else.
+pub(in super::super) fn tell(turn: &mut Turn<'_, '_>, events: &[(MessageId, Vec<Vec<u8>>)]) -> Result<(), Fault> {
+    for (message, events) in events {
+        for event in events {
+            turn.record(*message, event)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes deliveries out of the queue and leaves their records as they are.
+pub(in super::super) fn leave(turn: &mut Turn<'_, '_>, leases: &[LeaseRef]) -> Result<(), Fault> {
+    for lease in leases {
+        if let Some(stored) = held(turn, *lease) {
+            turn.close_intent(lease.delivery)?;
+            turn.step_out(&stored)?;
+        }
+    }
+    Ok(())
 }
 
 /// What settling did.
@@ -49,13 +87,7 @@ fn settle_one(
 ) -> Result<SettleAnswer, Fault> {
     let settlement = &one.settlement;
     let id = settlement.delivery;
-    let Some(before) = held(
-        turn,
-        LeaseRef {
-            delivery: id,
-            fence: settlement.fence,
-        },
-    ) else {
+    let Some(before) = held(turn, one.lease()) else {
         return Ok(SettleAnswer::Stale);
     };
     if let Some(reason) = settlement.suppress {
@@ -85,31 +117,6 @@ fn settle_one(
     Ok(SettleAnswer::Settled)
 }
 
-fn apply(delivery: &mut Delivery, settlement: &Settlement) {
-    match settlement.next {
-        Next::Final(state) => {
-            delivery.state = state;
-            delivery.why = None;
-        }
-        Next::Wait { state, due_at, why } => {
-            delivery.state = state;
-            delivery.due_at = due_at;
-            delivery.why = Some(why);
-        }
-    }
-    delivery.updated_at = settlement.at;
-    delivery.attempts = delivery.attempts.saturating_add(settlement.attempts);
-    delivery.ambiguous = delivery.ambiguous.saturating_add(settlement.ambiguous);
-    delivery.panics = delivery.panics.saturating_add(settlement.panics);
-    if let Some(source) = &settlement.source {
-        delivery.source = Some(source.clone());
-    }
-    if let Some(reply) = &settlement.reply {
-        delivery.last_reply = Some(reply.clone());
-    }
-    delivery.bounce = settlement.bounce.or(delivery.bounce);
-}
-
 /// Puts the address on the list. An entry that cannot be read stays as it is and does not stop the OUTCOME.
 fn suppress(turn: &mut Turn<'_, '_>, entry: Suppression) -> Result<(), Fault> {
     match turn.put_suppression(entry) {
@@ -118,20 +125,5 @@ fn suppress(turn: &mut Turn<'_, '_>, entry: Suppression) -> Result<(), Fault> {
             Ok(())
         }
         other => other,
-    }
-}
-
-/// A mailbox that does not exist takes no mail at all; who complains or unsubscribes does so about one stream.
-fn suppression_for(delivery: &Delivery, reason: SuppressionReason, at: Timestamp) -> Suppression {
-    let stream = match reason {
-        SuppressionReason::HardBounce | SuppressionReason::Manual => None,
-        SuppressionReason::Complaint | SuppressionReason::Unsubscribe => Some(delivery.stream()),
-    };
-    Suppression {
-        tenant: delivery.tenant,
-        address: delivery.address.clone(),
-        stream,
-        reason,
-        created_at: at,
     }
 }

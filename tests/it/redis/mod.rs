@@ -1,0 +1,20 @@
+//! The Redis backend against real servers: what is refused at the start, and what survives which fault.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at the first surprise, like tests"
+)]
+
+mod front;
+
+mod answers;
+mod cluster;
+pub(crate) mod contract;
+mod cuts;
+mod disk;
+mod doors;
+mod engine;
+mod guard;
+mod memory;
+mod server;
+mod sharing;
