@@ -111,6 +111,10 @@ impl Isp {
         self.tools.surroundings.clock.now()
     }
 
+    fn sources(&self) -> Vec<SourceId> {
+        self.lanes.keys().cloned().collect()
+    }
+
     fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
         let now = self.now();
         let settings = &self.tools.settings;
@@ -341,7 +345,7 @@ impl Isp {
             self.renew(context);
         }
         self.end_expired();
-        let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+        let sources = self.sources();
         sources.iter().for_each(|source| self.check(source));
         self.ask_for_canaries();
         sources.iter().for_each(|source| self.pump(source, context));
@@ -489,14 +493,8 @@ impl Part for Isp {
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }
-            IspMessage::Sources => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.pump(source, context));
-            }
-            IspMessage::Drain => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.empty(source));
-            }
+            IspMessage::Sources => self.sources().iter().for_each(|source| self.pump(source, context)),
+            IspMessage::Drain => self.sources().iter().for_each(|source| self.empty(source)),
         }
     }
 }
