@@ -19,7 +19,7 @@ use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::Surroundings;
 use crate::actors::tools::{Draining, Tools};
-use crate::api::{ApiParts, ApiState};
+use crate::api::{ApiParts, ApiState, entries};
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::{Settings, StoreSettings};
@@ -33,7 +33,7 @@ use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::resolver::{Destinations, Hickory, Resolver};
 use crate::store::archive::Archive;
-use crate::store::{Embedded, EmbeddedSettings, OnCommit, RedisSettings, Seal, Store, Watch, open_redis};
+use crate::store::{Embedded, EmbeddedSettings, Entries, OnCommit, RedisSettings, Seal, Store, Watch, open_redis};
 use crate::transport::Dialer;
 
 /// Name of the file that holds the key for secrets at rest.
@@ -121,6 +121,9 @@ pub async fn start(mut settings: Settings, env: &dyn Fn(&str) -> Option<String>)
             state.short_of_room(health.is_short_of_room);
         }));
     }
+    if let Some(entries) = opened.entries {
+        actix::spawn(entries::run(Arc::clone(&running.state), entries));
+    }
     Ok(running)
 }
 
@@ -141,6 +144,8 @@ struct Opened {
     archive: Arc<dyn Archive>,
     /// What looks after a Redis.
     watch: Option<Watch>,
+    /// Mail that producers put into the store.
+    entries: Option<Entries>,
     /// What keeps a second engine out of the data directory, if the store does not.
     lock: Option<File>,
 }
@@ -159,23 +164,28 @@ async fn open_store(settings: &Settings, seal: Seal, observer: &Arc<Observer>) -
                 archive: Arc::clone(&store) as Arc<dyn Archive>,
                 store,
                 watch: None,
+                entries: None,
                 lock: None,
             })
         }
-        StoreSettings::Redis { server, guard } => {
+        StoreSettings::Redis { server, guard, intake } => {
             let server = RedisSettings {
                 node: settings.node.clone(),
                 ..server.clone()
             };
             let lock = lock(&settings.data.join(LOCK_FILE))?;
             let epoch_file = settings.data.join(EPOCH_FILE);
-            let guarded = open_redis(server, guard, &epoch_file, seal).await?;
+            let guarded = open_redis(server.clone(), guard, &epoch_file, seal).await?;
+            let entries = intake
+                .then(|| Entries::new(guarded.store.clone(), server))
+                .transpose()?;
             let store = Arc::new(guarded.store);
             Ok(Opened {
                 queue: Arc::clone(&store) as Arc<dyn Queue>,
                 archive: Arc::clone(&store) as Arc<dyn Archive>,
                 store,
                 watch: Some(guarded.watch),
+                entries,
                 lock: Some(lock),
             })
         }
@@ -226,6 +236,7 @@ pub async fn start_on(
         servers.push(control::serve(
             path,
             Arc::clone(&seams.store),
+            Arc::clone(&seams.queue),
             Arc::clone(&tools.ownership),
             seams.clock.clone(),
             tenant,

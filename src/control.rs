@@ -1,7 +1,7 @@
 //! The socket in the data directory: how commands beside a running engine reach the store, which has one owner.
 //!
-//! Takes HTTP over a Unix socket that only the engine's user may open; gives JSON. `keys` and `why` of the command line
-//! are its only callers; it is no public API. Never leaves the machine.
+//! Takes HTTP over a Unix socket that only the engine's user may open; gives JSON. `keys`, `nodes` and `why` of the
+//! command line are its only callers; it is no public API. Never leaves the machine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::api::ApiState;
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::domain::{ApiKey, Board, Delivery, MessageId, TenantId, Timestamp};
+use crate::queue::Queue;
 use crate::store::{Store, StoreError};
 
 /// Characters of a key's hash that name it in lists.
@@ -25,6 +26,7 @@ const KEY_ID_CHARACTERS: usize = 12;
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn Store>,
+    claims: Arc<dyn Queue>,
     ownership: Arc<Ownership>,
     clock: Clock,
     tenant: TenantId,
@@ -35,6 +37,7 @@ struct Shared {
 pub fn serve(
     path: &Path,
     store: Arc<dyn Store>,
+    claims: Arc<dyn Queue>,
     ownership: Arc<Ownership>,
     clock: Clock,
     tenant: TenantId,
@@ -44,6 +47,7 @@ pub fn serve(
     let _ = std::fs::remove_file(path);
     let shared = web::Data::new(Shared {
         store,
+        claims,
         ownership,
         clock,
         tenant,
@@ -103,9 +107,12 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
     }
 }
 
-/// Who shares the store, and who owns which source.
+/// Who shares the store, and who owns which source: as the store says now, not as this node saw it a while ago.
 async fn nodes(shared: web::Data<Shared>) -> HttpResponse {
-    let board = shared.ownership.board();
+    let board = match shared.claims.board(shared.clock.now()).await {
+        Ok(board) => board,
+        Err(error) => return refuse(503, &error.to_string()),
+    };
     HttpResponse::Ok().json(json!({
         "me": shared.ownership.me.id.as_str(),
         "nodes": board.nodes.iter().map(|presence| json!({

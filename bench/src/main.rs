@@ -45,6 +45,12 @@ enum Command {
     /// Run the learning controller against simulated receivers on virtual time.
     Simulate(simulate::SimulateArguments),
     /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
+    ///
+    /// The engines are this program itself, started again. Their receivers write each copy down and sync it before they
+    /// answer; one keeps what a broken connection left behind, one drops it, one tosses a coin. A fault comes about every two
+    /// seconds. Exit code 1 unless `lost`, `unknown_duplicates`, `phantoms` and `hold_duplicates` are 0, `duplicates` are at
+    /// most `ambiguous`, the ledger balances after each restart, and enough happened: 200 accepted for each kill, some of
+    /// them ambiguous. `failures` names what was wrong. `--sabotage` builds a deliberate bug in, and must fail.
     Chaos(chaos::ChaosArguments),
     /// Be an engine that a `chaos` run can kill.
     #[command(hide = true)]

@@ -29,11 +29,14 @@ pub(super) fn park(tools: &Tools, parkings: Vec<Parking>) {
         return;
     }
     let tools = tools.clone();
-    actix::spawn(async move {
-        if let Err(error) = tools.queue.park(parkings).await {
-            tools.surroundings.observer.store_error(&error);
-        }
-    });
+    actix::spawn(async move { park_now(&tools, parkings).await });
+}
+
+/// The same, and comes back when they wait there.
+pub(super) async fn park_now(tools: &Tools, parkings: Vec<Parking>) {
+    if let Err(error) = tools.queue.park(parkings).await {
+        tools.surroundings.observer.store_error(&error);
+    }
 }
 
 /// Leaves Deliveries in line, due at `due_at`, as if they had never been taken.

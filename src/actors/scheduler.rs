@@ -52,6 +52,8 @@ pub enum SchedulerMessage {
     Unparked(Lane, usize, Result<Vec<Leased>, QueueError>),
     /// Lanes that hold parked work.
     Parked(Vec<Lane>),
+    /// Work waits under these lanes now. Whoever looked for it before has found nothing.
+    WereParked(BTreeSet<Lane>),
     /// A lookup ended.
     Resolved(String, Result<Arc<Destination>, DnsFailure>),
     /// A lane can take more, or less.
@@ -220,7 +222,7 @@ impl Scheduler {
         for (lane, work) in offers {
             self.offer(&lane, work, &mut parkings, context);
         }
-        self.park(parkings);
+        self.park(parkings, context);
     }
 
     fn route(&mut self, leased: &Leased, destination: &Destination, unparked: Option<&Lane>) -> Route {
@@ -345,9 +347,16 @@ impl Scheduler {
         self.lanes.get(lane).copied().unwrap_or(LaneCredit::of(lane_credit(1)))
     }
 
-    fn park(&mut self, parkings: Vec<Parking>) {
-        self.parked.extend(parkings.iter().map(|parking| parking.lane.clone()));
-        returns::park(&self.tools, parkings);
+    fn park(&mut self, parkings: Vec<Parking>, context: &PartContext<'_, Self>) {
+        if parkings.is_empty() {
+            return;
+        }
+        let lanes: BTreeSet<Lane> = parkings.iter().map(|parking| parking.lane.clone()).collect();
+        let (tools, me) = (self.tools.clone(), context.handle());
+        actix::spawn(async move {
+            returns::park_now(&tools, parkings).await;
+            report(&me, SchedulerMessage::WereParked(lanes)).await;
+        });
     }
 
     fn drain(&mut self) {
@@ -428,6 +437,18 @@ impl Part for Scheduler {
             SchedulerMessage::Parked(lanes) => {
                 self.parked.extend(lanes.iter().cloned());
                 lanes.iter().for_each(|lane| self.lease_parked(lane, context));
+            }
+            SchedulerMessage::WereParked(lanes) => {
+                self.parked.extend(lanes.iter().cloned());
+                // Places may have become free meanwhile; what is kept for codes stays free.
+                let has_room = |credit: LaneCredit| may_offer(Class::Broadcast, credit.left, credit.full);
+                for lane in lanes
+                    .into_iter()
+                    .filter(|lane| has_room(self.credit(lane)))
+                    .collect::<Vec<_>>()
+                {
+                    self.lease_parked(&lane, context);
+                }
             }
             SchedulerMessage::Resolved(domain, answer) => self.resolved(&domain, answer, context),
             SchedulerMessage::Credit(lane, change) => self.change_credit(&lane, change, context),

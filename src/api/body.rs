@@ -87,6 +87,15 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// A body that came another way than by HTTP; none while there is no room for it.
+    pub(crate) fn in_hand(state: &ApiState, bytes: Vec<u8>) -> Option<Self> {
+        let hold = Hold::none(&state.budget);
+        hold.grow(bytes.len()).then(|| Self {
+            bytes: bytes.into(),
+            hold,
+        })
+    }
+
     /// The JSON in it. The bytes are given up, the hold stays for the values.
     pub(crate) fn into_json(self, state: &ApiState) -> Result<(Value, Hold), ApiError> {
         let parsed = json::parse(&self.bytes, &|bytes| self.hold.grow(bytes));

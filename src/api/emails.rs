@@ -24,7 +24,7 @@ use crate::policy::admission::Admitted;
 use crate::sabotage::{self, Bug};
 
 /// Both paths have one meaning, so a repeated call may use the other.
-const CANONICAL_PATH: &str = "/v1/emails";
+pub(crate) const CANONICAL_PATH: &str = "/v1/emails";
 
 /// `POST /send-email`, `POST /v1/emails`.
 pub(crate) async fn send(
@@ -53,7 +53,7 @@ pub(crate) async fn send(
         return Err(ApiError::Internal("a mail got lost on the way to the queue".into()));
     };
     let location = format!("{CANONICAL_PATH}/{}", first.message.id);
-    let bytes = answer::to_bytes(&AcceptedView::of(first))?;
+    let bytes = accepted(first)?;
     let idempotency = ticket
         .as_ref()
         .map(|ticket| ticket.record(StatusCode::ACCEPTED, &bytes, now));
@@ -61,6 +61,11 @@ pub(crate) async fn send(
         return Ok(idempotency::replay(earlier));
     }
     Ok(answer::ready(StatusCode::ACCEPTED, bytes, Some(location)))
+}
+
+/// What the caller is told of an accepted mail.
+pub(crate) fn accepted(admitted: &Admitted) -> Result<Vec<u8>, ApiError> {
+    answer::to_bytes(&AcceptedView::of(admitted))
 }
 
 /// `GET /v1/emails/{id}`.

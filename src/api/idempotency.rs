@@ -51,11 +51,25 @@ pub(crate) async fn turn(
     let Some(key) = read_key(request.headers())? else {
         return Ok(Turn::Free);
     };
-    let key = IdempotencyKey {
-        tenant: caller.tenant,
-        key,
-    };
-    let request_hash = hash(request.method().as_str(), path, body);
+    turn_of(
+        state,
+        IdempotencyKey {
+            tenant: caller.tenant,
+            key,
+        },
+        hash(request.method().as_str(), path, body),
+        now,
+    )
+    .await
+}
+
+/// Finds out whether the call with this key was made before; `request_hash` tells it from others.
+pub(crate) async fn turn_of(
+    state: &Arc<ApiState>,
+    key: IdempotencyKey,
+    request_hash: [u8; 32],
+    now: Timestamp,
+) -> Result<Turn, ApiError> {
     if !state.in_progress.insert(key.clone()) {
         return Err(ApiError::IdempotencyInProgress);
     }
@@ -118,15 +132,19 @@ fn read_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         return Ok(None);
     };
     let text = value.to_str().map_err(|_| ApiError::InvalidIdempotencyKey)?;
-    let fits = (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !fits || values.next().is_some() {
+    if !is_key(text) || values.next().is_some() {
         return Err(ApiError::InvalidIdempotencyKey);
     }
     Ok(Some(text.to_owned()))
 }
 
+/// Whether a text can be a key.
+pub(crate) fn is_key(text: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// SHA-256 of method, path and body, with their borders.
-fn hash(method: &str, path: &str, body: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(method: &str, path: &str, body: &[u8]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in [method.as_bytes(), b" ", path.as_bytes(), b"\n", body] {
         context.update(part);

@@ -2,8 +2,9 @@
 //!
 //! One file per resource (`emails`, `batch`, `templates`, `domains`, `health`); what they share stands beside them: `reader`
 //! (JSON → Submission), `prepare` (look-ups and admission), `problem` (every error), `caller` (keys and rates), `body` (bytes
-//! under a budget), `idempotency`. Handlers know the seams (`queue`, `store`, `resolver`) and no actor.
+//! under a budget), `idempotency`. `entries` takes mail that came by Redis instead of by call. Handlers know the seams (`queue`, `store`, `resolver`) and no actor.
 
+pub mod entries;
 pub mod problem;
 pub mod reader;
 pub mod server;

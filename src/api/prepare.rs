@@ -52,6 +52,22 @@ pub(crate) async fn commit(
     idempotency: Option<(IdempotencyKey, StoredResponse)>,
     now: Timestamp,
 ) -> Result<Option<StoredResponse>, ApiError> {
+    match intake.accept(accept_of(admitted, idempotency, now)).await {
+        Ok(Accepted::New) => Ok(None),
+        Ok(Accepted::Replay(earlier)) => Ok(Some(earlier)),
+        Ok(Accepted::KeyMismatch) => Err(ApiError::IdempotencyKeyMismatch),
+        Err(Refusal::Overloaded) => Err(ApiError::Overloaded(state.settings.retry_after)),
+        Err(Refusal::Store(error)) => Err(state.refuse(error)),
+        Err(Refusal::Lost) => Err(ApiError::Internal("the answer of the store got lost in a panic".into())),
+    }
+}
+
+/// What is stored of admitted mails, in one step.
+pub(crate) fn accept_of(
+    admitted: Vec<Admitted>,
+    idempotency: Option<(IdempotencyKey, StoredResponse)>,
+    now: Timestamp,
+) -> Accept {
     let mut accept = Accept {
         messages: Vec::with_capacity(admitted.len()),
         deliveries: Vec::with_capacity(admitted.len()),
@@ -64,14 +80,7 @@ pub(crate) async fn commit(
         accept.deliveries.extend(one.deliveries);
         accept.events.extend(one.events);
     }
-    match intake.accept(accept).await {
-        Ok(Accepted::New) => Ok(None),
-        Ok(Accepted::Replay(earlier)) => Ok(Some(earlier)),
-        Ok(Accepted::KeyMismatch) => Err(ApiError::IdempotencyKeyMismatch),
-        Err(Refusal::Overloaded) => Err(ApiError::Overloaded(state.settings.retry_after)),
-        Err(Refusal::Store(error)) => Err(state.refuse(error)),
-        Err(Refusal::Lost) => Err(ApiError::Internal("the answer of the store got lost in a panic".into())),
-    }
+    accept
 }
 
 async fn prepare_one(

@@ -129,7 +129,13 @@ impl ApiError {
         }
     }
 
-    fn problems(&self) -> &[Problem] {
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.shape().code
+    }
+
+    /// Everything that is wrong with the fields.
+    pub(crate) fn problems(&self) -> &[Problem] {
         match self {
             Self::Invalid(problems) | Self::InvalidBatch(problems) => problems,
             _ => &[],

@@ -48,9 +48,12 @@ pub enum Command {
     },
     /// Move everything from one store into another: `--from embedded:./data --to redis://127.0.0.1/0`, or back.
     ///
-    /// Stop all engines first. Can be stopped and run again at any point. At the end both sides are counted, by tenant and
-    /// state; exit code 1 when that does not balance. DKIM keys are sealed with the secret key of the installation: both
-    /// sides need the same `secret.key` (or POSTHASTE_SECRET_KEY). The old store keeps what it had and is marked as moved.
+    /// Stop all engines first. Can be stopped and run again at any point, with the same words. At the end both sides are
+    /// counted, by tenant and state; exit code 1 when that does not balance. The old store keeps what it had and is marked as
+    /// moved: no engine starts on it, and nothing moves into it. The new one must be empty.
+    ///
+    /// DKIM keys are opened and sealed with the `secret.key` in the embedded side's folder (or POSTHASTE_SECRET_KEY). From
+    /// Redis into a new folder, put that file there first.
     Migrate {
         /// The store that is full: `embedded:DIRECTORY`, `redis://…` or `rediss://…`.
         #[arg(long, value_name = "STORE")]
@@ -60,6 +63,9 @@ pub enum Command {
         to: String,
     },
     /// Show which nodes share the store of a running engine, and which source belongs to whom.
+    ///
+    /// A node says that it is there six times in a lease (`engine.lease`). One that died is listed until its time is over;
+    /// then the others take its sources.
     Nodes,
     /// Say why a message has not gone out yet, or what became of it.
     Why {
@@ -74,10 +80,13 @@ pub enum Command {
 /// Arguments of `serve`.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ServeArgs {
-    /// Start on a Redis whose settings can lose accepted mail.
+    /// Start on a Redis whose settings can lose accepted mail (see the README's table).
     #[arg(long)]
     pub allow_volatile_queue: bool,
-    /// Redis may hold another store than the one that this data directory knows, or none.
+    /// Begin anew: Redis may hold another store than the one that this data directory knows, or none.
+    ///
+    /// For one start, after a `migrate` into another Redis, or after a Redis that was emptied on purpose. Mail of the former
+    /// store is not delivered from here.
     #[arg(long)]
     pub accept_new_store: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::serve;
@@ -27,10 +27,15 @@ pub(super) fn call(config: Option<PathBuf>, method: &str, path: &str, body: Opti
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("the engine does not answer on {}", socket.display()))?;
+        let response = request.send().await.map_err(|error| match error.is_connect() {
+            // Whoever was killed could not take its socket away.
+            true => anyhow!(
+                "no engine runs on {}: nobody listens at {}. Start it with `posthaste serve`.",
+                settings.data.display(),
+                socket.display()
+            ),
+            false => anyhow!(error).context(format!("the engine does not answer on {}", socket.display())),
+        })?;
         let failed = !response.status().is_success();
         let answer: Value = response.json().await.context("the engine's answer is not JSON")?;
         if failed {

@@ -43,6 +43,8 @@ pub enum StoreSettings {
         server: RedisSettings,
         /// What must be true of it before we start.
         guard: GuardSettings,
+        /// Whether mail is taken from the intake streams.
+        intake: bool,
     },
 }
 
@@ -129,6 +131,7 @@ struct Keys {
     response_timeout: Option<Time>,
     connect_timeout: Option<Time>,
     trust_server_settings: Option<bool>,
+    intake: Option<bool>,
 }
 
 impl Default for Keys {
@@ -151,6 +154,7 @@ impl Default for Keys {
             response_timeout: None,
             connect_timeout: None,
             trust_server_settings: None,
+            intake: None,
         }
     }
 }
@@ -240,6 +244,7 @@ fn embedded(keys: &Keys, data: &str) -> Result<StoreSettings, ConfigError> {
         ("response_timeout", keys.response_timeout.is_some()),
         ("connect_timeout", keys.connect_timeout.is_some()),
         ("trust_server_settings", keys.trust_server_settings.is_some()),
+        ("intake", keys.intake.is_some()),
     ];
     if let Some((name, _)) = of_redis.iter().find(|(_, given)| *given) {
         return Err(unfit(
@@ -312,5 +317,6 @@ fn redis(keys: &Keys, urls: &[String], env: &dyn Fn(&str) -> Option<String>) -> 
         trust_server_settings: keys.trust_server_settings.unwrap_or(false),
         ..GuardSettings::default()
     };
-    Ok(StoreSettings::Redis { server, guard })
+    let intake = keys.intake.unwrap_or(true);
+    Ok(StoreSettings::Redis { server, guard, intake })
 }

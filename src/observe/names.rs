@@ -123,6 +123,14 @@ pub(super) const REDIS_SHORT_OF_ROOM: &str = "posthaste_redis_short_of_room";
 pub(super) const REDIS_NOT_PERSISTING: &str = "posthaste_redis_not_persisting";
 /// Settings that lose mail.
 pub(super) const REDIS_RISKS: &str = "posthaste_redis_risks";
+/// Entries of the intake.
+pub(super) const REDIS_INTAKE_ACCEPTED: &str = "posthaste_redis_intake_accepted_total";
+/// Entries that could not be taken.
+pub(super) const REDIS_INTAKE_REFUSED: &str = "posthaste_redis_intake_refused_total";
+/// Entries without a decision.
+pub(super) const REDIS_INTAKE_WAITING: &str = "posthaste_redis_intake_waiting";
+/// Dead letters.
+pub(super) const REDIS_INTAKE_DEAD: &str = "posthaste_redis_intake_dead_letters";
 /// Restarts.
 pub(super) const ACTOR_RESTARTS: &str = "posthaste_actor_restarts_total";
 /// API calls.
@@ -269,6 +277,26 @@ pub const METRICS: &[Metric] = &[
         REDIS_RISKS,
         &[],
         "Settings of Redis under which accepted mail can be lost.",
+    ),
+    counter(
+        REDIS_INTAKE_ACCEPTED,
+        &[],
+        "Entries of Redis' intake stream whose mail was accepted, now or before.",
+    ),
+    counter(
+        REDIS_INTAKE_REFUSED,
+        &["reason"],
+        "Entries of Redis' intake stream that became dead letters, by the code of the reason.",
+    ),
+    gauge(
+        REDIS_INTAKE_WAITING,
+        &[],
+        "Entries of Redis' intake streams that wait, of all nodes.",
+    ),
+    gauge(
+        REDIS_INTAKE_DEAD,
+        &[],
+        "Dead letters in Redis; somebody should look at them.",
     ),
     counter(ACTOR_RESTARTS, &["kind"], "Actors that panicked and were restarted."),
     counter(API_REQUESTS, &["status"], "API calls by HTTP status."),

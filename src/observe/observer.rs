@@ -255,6 +255,23 @@ impl Observer {
         set(names::REDIS_RISKS, number(health.risks.len() as u64));
     }
 
+    /// The mail of an entry of the intake stream was accepted, or had been before.
+    pub fn entry_accepted(&self) {
+        self.count(names::REDIS_INTAKE_ACCEPTED, &[], 1);
+    }
+
+    /// An entry of the intake stream became a dead letter.
+    pub fn entry_refused(&self, reason: &'static str) {
+        self.count(names::REDIS_INTAKE_REFUSED, &[("reason", reason)], 1);
+    }
+
+    /// So many entries wait, and there are so many dead letters.
+    pub fn entries_waiting(&self, waiting: u64, dead: u64) {
+        let set = |name, value| self.registry.gauge(name, &[]).set(number(value));
+        set(names::REDIS_INTAKE_WAITING, waiting);
+        set(names::REDIS_INTAKE_DEAD, dead);
+    }
+
     /// The final dot of a message was withheld.
     pub fn withheld(&self, reason: &'static str) {
         self.count(names::WITHHELD, &[("reason", reason)], 1);

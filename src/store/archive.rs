@@ -1,7 +1,7 @@
 //! The seam through which a whole store moves into another one: everything it holds, page by page.
 //!
 //! Takes and gives domain types, so that backends need not know each other's records. A store is moved while no engine works
-//! on it; leases do not move, for nobody holds one. What every implementation promises is in `tests/it/archive.rs`; the move
+//! on it; leases do not move, for nobody holds one. What every implementation promises is in `tests/it/migration.rs`; the move
 //! itself is in `migration`.
 
 use std::sync::Arc;

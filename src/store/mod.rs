@@ -20,6 +20,7 @@ pub use embedded::{
 };
 pub use memory::Memory;
 pub use redis::guard::{GuardError, GuardSettings, Guarded, Watch, open as open_redis};
+pub use redis::{Entries, Entry, EntryAnswer, EntryContent, EntryLimits, TakenEntries};
 pub use redis::{Redis, RedisOpenError, RedisSettings};
 pub use seal::{Seal, SealError};
 

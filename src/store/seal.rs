@@ -24,7 +24,10 @@ const KEY_BYTES: usize = 32;
 #[derive(Debug, Error)]
 pub enum SealError {
     /// Another key, another name, or changed bytes.
-    #[error("a sealed secret cannot be opened: it was sealed with another key, or changed")]
+    #[error(
+        "a sealed secret cannot be opened: it was sealed with another secret key, or changed. All engines \
+             of an installation need the same secret.key in their data directories (or POSTHASTE_SECRET_KEY)"
+    )]
     Opening,
     /// The key is not 32 bytes in base64 or hexadecimal.
     #[error("the secret key must be 32 bytes, in base64 or hexadecimal")]

@@ -232,7 +232,7 @@ impl Session {
         let result = self.connection.send(&self.outgoing, &mut sent, limit).await;
         let dot_left = sent > self.outgoing.len() - DOT_BYTES;
         if dot_left {
-            fail::fail_point!("after-dot");
+            fail::fail_point!("after-final-dot");
             self.conversation.dot_leaves();
         }
         match result {

@@ -106,13 +106,13 @@ fn the_keys_for_redis_that_the_manual_shows_are_used() {
         .lines()
         .map_while(|line| line.trim().strip_prefix('#'))
         .collect();
-    assert_eq!(shown.len(), 10, "{shown:?}");
+    assert_eq!(shown.len(), 11, "{shown:?}");
     let config = |url: &str, without: &str| {
         let keys = shown.iter().filter(|key| !key.starts_with(without));
         let keys: String = keys.map(|key| format!("  {key}\n")).collect();
         format!("store:\n  url: {url}\n{keys}").replace("REDIS_PASSWORD", "SET")
     };
-    let StoreSettings::Redis { server, guard } = read(&config("rediss://h", "none")).unwrap().store else {
+    let StoreSettings::Redis { server, guard, intake } = read(&config("rediss://h", "none")).unwrap().store else {
         panic!("not Redis");
     };
     let defaults = RedisSettings::at("rediss://h");
@@ -127,6 +127,7 @@ fn the_keys_for_redis_that_the_manual_shows_are_used() {
     assert_eq!(server.response_timeout, defaults.response_timeout);
     assert_eq!(server.connect_timeout, defaults.connect_timeout);
     assert_eq!(guard, GuardSettings::default());
+    assert!(intake);
     for key in &shown {
         let name = key.split(':').next().unwrap();
         wrong(
@@ -135,14 +136,15 @@ fn the_keys_for_redis_that_the_manual_shows_are_used() {
             &[&format!("store.{name}"), "for Redis only"],
         );
     }
-    let changed =
-        "store: {url: redis://h, prefix: x, response_timeout: 9s, connect_timeout: 8s, trust_server_settings: true}";
-    let StoreSettings::Redis { server, guard } = read(changed).unwrap().store else {
+    let changed = "store: {url: redis://h, prefix: x, response_timeout: 9s, connect_timeout: 8s, trust_server_settings: true, \
+         intake: false}";
+    let StoreSettings::Redis { server, guard, intake } = read(changed).unwrap().store else {
         panic!("not Redis");
     };
     assert_eq!((&*server.prefix, server.response_timeout.as_secs()), ("x", 9));
     assert_eq!(server.connect_timeout.as_secs(), 8);
     assert!(guard.trust_server_settings);
+    assert!(!intake);
 }
 
 #[test]

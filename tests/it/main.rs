@@ -26,6 +26,7 @@ mod config;
 mod layers;
 mod metrics;
 mod peers;
+mod promises;
 mod source;
 mod tidy;
 

@@ -27,7 +27,7 @@ const JOURNAL: [&str; 12] = [
     "after-354",
     "before-intent",
     "after-intent",
-    "after-dot",
+    "after-final-dot",
     "after-reply",
     "before-outcome",
     "after-outcome",

@@ -64,6 +64,15 @@ impl Redis {
             sizes,
         })
     }
+
+    /// Caches messages before they are stored: who is told of one finds it here. Nobody asks for it before that.
+    pub(super) fn cache_accepted(&self, accept: &Accept, sizes: &[Option<usize>]) {
+        for ((message, body), bytes) in accept.messages.iter().zip(sizes) {
+            if let Some(bytes) = bytes {
+                self.shared.cache.insert(message, body, *bytes);
+            }
+        }
+    }
 }
 
 fn encode_messages(accept: &Accept, arguments: &mut Arguments) -> Vec<Option<usize>> {

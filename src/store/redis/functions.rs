@@ -6,10 +6,11 @@
 use std::sync::LazyLock;
 
 /// The files of the library in the order in which they are read.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/line.lua"),
     include_str!("functions/accept.lua"),
+    include_str!("functions/entries.lua"),
     include_str!("functions/lease.lua"),
     include_str!("functions/handle.lua"),
     include_str!("functions/records.lua"),
@@ -68,6 +69,10 @@ pub(super) const BEGIN: Function = Function::writes("begin");
 pub(super) const MAKE: Function = Function::writes("make");
 pub(super) const FINISH: Function = Function::writes("finish");
 pub(super) const ACCEPT: Function = Function::writes("accept");
+pub(super) const TAKE_ENTRIES: Function = Function::writes("take_entries");
+pub(super) const ACCEPT_ENTRY: Function = Function::writes("accept_entry");
+pub(super) const DROP_ENTRY: Function = Function::writes("drop_entry");
+pub(super) const BURY_ENTRY: Function = Function::writes("bury_entry");
 pub(super) const LEASE: Function = Function::writes("lease");
 pub(super) const LEASE_PARKED: Function = Function::writes("lease_parked");
 pub(super) const LEASE_EXPIRED: Function = Function::writes("lease_expired");

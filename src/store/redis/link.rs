@@ -69,6 +69,11 @@ impl Arguments {
         self.0.push(value.to_string().into_bytes());
         self
     }
+
+    /// All of `more` behind these.
+    pub(super) fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
 }
 
 impl Link {

@@ -8,7 +8,8 @@
 //!
 //! `settings` says where; `link` carries calls and gets a new connection when one broke; `functions` is the library of Lua
 //! functions, in which every change is one step; `names` says which key holds what. `handle` is what callers hold; `queue` and
-//! `store` put it behind the seams, `accepting`, `leasing` and `settling` encode and decode for them.
+//! `store` put it behind the seams, `accepting`, `leasing` and `settling` encode and decode for them. `entries` are mail that
+//! producers outside put into a stream.
 //!
 //! A Delivery that is due stands in a stream (one per class and partition), which this node reads as a consumer of a group. Who
 //! is due later, or is parked, stands in a sorted set. Leases are in Redis, too, with fences that grow even if Redis loses its
@@ -18,6 +19,7 @@ mod accepting;
 mod archive;
 mod bugs;
 mod claims;
+mod entries;
 mod functions;
 pub(crate) mod guard;
 mod handle;
@@ -34,5 +36,6 @@ mod store;
 mod values;
 mod watch;
 
+pub use entries::{Entries, Entry, EntryAnswer, EntryContent, EntryLimits, TakenEntries};
 pub use handle::Redis;
 pub use settings::{RedisOpenError, RedisSettings};

@@ -10,6 +10,7 @@
 //! | `m:<id>` | hash | a Message: `m` record, `b` body, `n` unsettled deliveries, `c` deliveries, `t` time; `d<recipient>` a Delivery, `i<recipient>` its open INTENT |
 //! | `e:<id>` | list | the events of a Message |
 //! | `work:<class>` | stream | deliveries that are due: `d` key, `t` due time; group `posthaste`, a consumer per node |
+//! | `intake`, `dead` | streams | mail that producers outside put there, group `posthaste`; and of these what could not be taken, with the reason |
 //! | `due:<class>` | sorted set | deliveries that are due later, by time |
 //! | `back:<class>` | sorted set | deliveries whose lease has ended unsettled, by due time |
 //! | `lane:<lane>` | sorted set | deliveries parked under a lane, by class and expiry |

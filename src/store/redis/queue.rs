@@ -37,12 +37,7 @@ const LAPSE_CALLS: usize = 100;
 impl Queue for Redis {
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError> {
         let encoded = self.encode_accept(&accept)?;
-        // Cached before it is stored: who is told of it finds it here. Nobody asks for it before that.
-        for ((message, body), bytes) in accept.messages.iter().zip(&encoded.sizes) {
-            if let Some(bytes) = bytes {
-                self.shared.cache.insert(message, body, *bytes);
-            }
-        }
+        self.cache_accepted(&accept, &encoded.sizes);
         let called = self.call(ACCEPT, encoded.partition, &encoded.arguments).await;
         let accepted = called.and_then(|parts| {
             let answer = parts.into_iter().next().flatten();

@@ -54,7 +54,8 @@ fn streams(home: &str) -> Vec<String> {
     Class::ALL.iter().map(|class| format!("{tag}work:{class}")).collect()
 }
 
-fn clients(settings: &RedisSettings) -> Result<Vec<Client>, RedisOpenError> {
+/// Clients, one for each url.
+pub(super) fn clients(settings: &RedisSettings) -> Result<Vec<Client>, RedisOpenError> {
     let certificates = TlsCertificates {
         client_tls: None,
         root_cert: certificates(settings)?,

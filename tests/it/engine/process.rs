@@ -43,6 +43,17 @@ impl Home {
         home
     }
 
+    /// A directory for a second node on the same store, with the same secrets; the first has been started before.
+    pub(crate) fn second(&self, config: &str) -> Self {
+        let second = Self {
+            key: self.key.clone(),
+            ..Self::with(config)
+        };
+        std::fs::create_dir(second.data()).expect("made");
+        std::fs::copy(self.data().join("secret.key"), second.data().join("secret.key")).expect("copied");
+        second
+    }
+
     /// Changes the config, but for its first two lines.
     pub(crate) fn write(&self, config: &str) {
         let text = format!("data: {}\nlog: {{format: json}}\n{config}", self.data().display());

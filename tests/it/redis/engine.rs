@@ -219,3 +219,20 @@ async fn serve_refuses_a_volatile_redis_with_the_line_that_ends_it() {
     assert!(words.contains("CONFIG SET appendonly yes"), "{words}");
     assert!(!home.data().join("redis.epoch").exists());
 }
+
+#[tokio::test]
+async fn settings_that_turn_bad_while_the_engine_runs_are_counted() {
+    let server = RedisServer::start(&RedisOptions::new()).unwrap();
+    let mut home = Home::with(&on(&server, &[]));
+    let engine = home.start().await;
+    let risks = async |count: f64| {
+        let what = format!("{count} risks");
+        eventually(&what, async || metric(&engine, "posthaste_redis_risks").await == count).await;
+    };
+    risks(0.0).await;
+    server.config_set("appendfsync", "no").unwrap();
+    risks(1.0).await;
+    server.config_set("appendfsync", "always").unwrap();
+    risks(0.0).await;
+    assert_eq!(engine.terminate().await, Some(0));
+}

@@ -217,8 +217,8 @@ fn tools(
             escalate: Arc::new(move |kind| escalated.book().breaks("panic", kind)),
         },
         settings: Arc::new(settings(world.book().plan.pauses)),
-        // Two nodes share them out; one alone has both.
-        sources: Arc::new(["ip1", "ip2"].map(source).to_vec()),
+        // The first node has it; another one sends when that is gone.
+        sources: Arc::new(vec![source("ip1")]),
         live: Arc::default(),
         ownership: Arc::new(Ownership::of(posthaste::domain::Node {
             id: NodeId::from(&*format!("n{node}")),

@@ -55,7 +55,7 @@ local function put_deliveries(tag, args, at, now, changes)
   return last + 1
 end
 
-step('accept', {}, function(tag, args, again)
+local function accept(tag, args, again)
   local now, key = tonumber(args[3]), args[4]
   if again and args[7] ~= '0' and redis.call('HEXISTS', tag .. 'm:' .. args[8], 'm') == 1 then
     return {''}
@@ -79,5 +79,7 @@ step('accept', {}, function(tag, args, again)
   end
   keep(sequence)
   return {''}
-end)
+end
+
+step('accept', {}, accept)
 

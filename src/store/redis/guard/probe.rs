@@ -52,7 +52,10 @@ impl Probe {
             .set_response_timeout(Some(settings.response_timeout));
         let client = client(one, certificates).map_err(|error| unavailable(&error))?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        Ok(Self::Single(connection.map_err(|error| unavailable(&error))?, name))
+        match connection {
+            Ok(connection) => Ok(Self::Single(connection, name)),
+            Err(error) => Err(GuardError::Unavailable(format!("{name}: {error}"))),
+        }
     }
 
     /// What each primary says of itself.
