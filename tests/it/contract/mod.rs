@@ -26,6 +26,7 @@ pub(crate) mod model;
 pub(crate) mod park;
 pub(crate) mod records;
 pub(crate) mod settle;
+pub(crate) mod waits;
 
 pub(crate) use bed::{Backend, Bed, Mail, at, delivered, intent, lane};
 
@@ -141,6 +142,11 @@ macro_rules! contract_tests {
                     settled_messages_are_purged_and_still_counted,
                     a_purge_takes_at_most_what_was_asked_for,
                     an_empty_store_has_no_depth,
+                ]
+                waits [
+                    all_who_wait_are_met_once_in_a_round_and_nobody_else,
+                    a_place_is_told_for_whoever_is_not_final,
+                    under_a_lane_it_is_told_how_many_stand_before_one,
                 ]
                 records [
                     tenants_are_kept,
