@@ -13,6 +13,7 @@ mod message;
 mod node;
 mod note;
 mod phase_times;
+mod place;
 mod settlement;
 mod submission;
 mod suppression;
@@ -34,10 +35,11 @@ pub use note::{
     lane_of_note_key,
 };
 pub use phase_times::PhaseTimes;
+pub use place::Place;
 pub use settlement::{Next, Settlement};
 pub use submission::{Problem, Submission, SubmittedContent};
 pub use suppression::{Suppression, SuppressionReason};
-pub use tenant::{ApiKey, DkimAlgorithm, DkimKey, DomainStatus, SendingDomain, Template, Tenant};
+pub use tenant::{ApiKey, DkimAlgorithm, DkimKey, DomainStatus, KeyScope, SendingDomain, Template, Tenant};
 pub use time::Timestamp;
 pub use verdict::{Blame, BounceClass, Cause, LaneAction, Verdict};
 pub use why::Why;

@@ -31,6 +31,8 @@ pub enum Method {
     Claim,
     Leave,
     Board,
+    Place,
+    Waiters,
     Message,
     Body,
     Deliveries,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     ApiKey, Attachment, Body, BounceClass, Class, Content, Delivery, DeliveryId, Disposition, DkimAlgorithm, DkimKey,
-    DomainStatus, EnhancedCode, Event, EventKind, Fence, Lane, LastReply, Mailbox, Message, MessageId, Note, NoteKind,
+    DomainStatus, EnhancedCode, Event, EventKind, Fence, KeyScope, Lane, LastReply, Mailbox, Message, MessageId, Note, NoteKind,
     ProviderId, Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason, Template,
     TemplateId, Tenant, TenantId, Timestamp, Variables, Why,
 };
@@ -282,8 +282,12 @@ fn tenants_keys_and_domains_are_kept_as_the_first_version_wrote_them() {
         last4: "9xYz".to_owned(),
         created_at: at(0),
         revoked_at: Some(at(1)),
+        scope: KeyScope::Send,
     };
     check("key", &key, encode_key, |bytes| decode_key([5; 32], bytes));
+    let scope = KeyScope::Admin;
+    let admin = ApiKey { scope, ..key };
+    check("key_admin", &admin, encode_key, |bytes| decode_key([5; 32], bytes));
     let dkim = |selector: &str, algorithm| DkimKey {
         selector: selector.to_owned(),
         algorithm,

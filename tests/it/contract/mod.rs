@@ -27,6 +27,7 @@ pub(crate) mod notes;
 pub(crate) mod park;
 pub(crate) mod records;
 pub(crate) mod settle;
+pub(crate) mod waits;
 
 pub(crate) use bed::{Backend, Bed, Mail, at, delivered, intent, lane};
 
@@ -83,6 +84,7 @@ macro_rules! contract_tests {
                     a_parked_one_may_be_released_into_the_line,
                     a_parking_under_a_lost_lease_is_passed_over,
                     parked_ones_that_have_expired_are_found_under_any_lane,
+                    one_that_moved_to_another_lane_is_found_when_it_expires,
                     lanes_are_listed_with_their_numbers,
                     what_was_parked_survives_a_crash,
                 ]
@@ -149,6 +151,11 @@ macro_rules! contract_tests {
                     an_empty_value_takes_a_note_away,
                     what_was_learnt_survives_a_crash,
                     as_many_and_as_large_notes_as_may_be_are_kept,
+                ]
+                waits [
+                    all_who_wait_are_met_once_in_a_round_and_nobody_else,
+                    a_place_is_told_for_whoever_is_not_final,
+                    under_a_lane_it_is_told_how_many_stand_before_one,
                 ]
                 records [
                     tenants_are_kept,
