@@ -5,12 +5,6 @@
 //! want to be sure take an [`operator::Operator`].
 
 mod operator;
+mod routes;
 
 pub use operator::{on_the_machine, with_key};
-
-use actix_web::web;
-
-/// All resources. Paths are below `/v1/admin`.
-fn routes(config: &mut web::ServiceConfig) {
-    let _ = config;
-}

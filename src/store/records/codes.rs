@@ -4,7 +4,8 @@
 //! by an older version must read the same for ever. A new variant gets the next free number (the compiler asks for it).
 
 use crate::domain::{
-    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, KeyScope, NoteKind, Role, State, Stream, SuppressionReason, Why,
+    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, KeyScope, NoteKind, Role, State, Stream,
+    SuppressionReason, Why,
 };
 
 /// An enum with a number for each variant.

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     ApiKey, Attachment, Body, BounceClass, Class, Content, Delivery, DeliveryId, Disposition, DkimAlgorithm, DkimKey,
-    DomainStatus, EnhancedCode, Event, EventKind, Fence, KeyScope, Lane, LastReply, Mailbox, Message, MessageId, Note, NoteKind,
-    ProviderId, Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason, Template,
-    TemplateId, Tenant, TenantId, Timestamp, Variables, Why,
+    DomainStatus, EnhancedCode, Event, EventKind, Fence, KeyScope, Lane, LastReply, Mailbox, Message, MessageId, Note,
+    NoteKind, ProviderId, Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason,
+    Template, TemplateId, Tenant, TenantId, Timestamp, Variables, Why,
 };
 use crate::queue::{Intent, LeaseRef, OpenIntent, StoredResponse};
 
