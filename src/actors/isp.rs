@@ -9,17 +9,19 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::lane_state::{Held, LaneState};
+use super::inquiries;
+use super::lane_state::{Held, LaneState, tell};
 use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict};
+use crate::domain::{Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Lane, LaneAction, ProviderId};
+use crate::domain::{SourceId, Timestamp, Verdict};
 use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_gate::{LaneGate, Live};
-use crate::policy::lane_room::{LaneRoom, Step};
+use crate::policy::lane_room::{LaneRoom, Report, Step};
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased};
 
@@ -47,8 +49,8 @@ pub enum IspMessage {
     PutBack(SourceId, Arc<str>, Box<Leased>),
     /// A session ended.
     Ended(SourceId),
-    /// The provider answered a message of this Source: its wish, and whether that was a delivery.
-    Signal(SourceId, LaneAction, bool),
+    /// The provider answered a message of this Source.
+    Signal(SourceId, Report),
     /// Look again at the lane of this Source.
     Pump(SourceId, Timestamp),
     /// A shut lane may try again.
@@ -59,6 +61,8 @@ pub enum IspMessage {
     Retire,
     /// Whose the Sources are has changed.
     Sources,
+    /// In which lane's room is this Delivery?
+    Where(DeliveryId, oneshot::Sender<Option<Lane>>),
     /// A renewal was answered: leases last until then, but for these, which are lost.
     Renewed(Timestamp, HashSet<LeaseRef>),
     /// Give everything back and let sessions end.
@@ -108,6 +112,10 @@ impl Isp {
 
     fn now(&self) -> Timestamp {
         self.tools.surroundings.clock.now()
+    }
+
+    fn sources(&self) -> Vec<SourceId> {
+        self.lanes.keys().cloned().collect()
     }
 
     fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
@@ -236,8 +244,10 @@ impl Isp {
     }
 
     fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+        let now = self.now();
         if let Some(state) = self.lanes.get_mut(source) {
-            state.room.opened(site);
+            let up = self.tools.live.of(&state.lane).up;
+            state.room.opened(site, up, now);
             state.works_again(&self.scheduler);
         }
     }
@@ -254,6 +264,9 @@ impl Isp {
             return;
         };
         let up = self.tools.live.of(&state.lane).up;
+        if up > 0 && matches!(attempt.outcome, AttemptOutcome::Failed(Failure::Local(_))) {
+            return state.room.open_withdrawn(site);
+        }
         state.room.open_failed(site, action, up, now);
         if up > 0 {
             return;
@@ -335,7 +348,7 @@ impl Isp {
             self.renew(context);
         }
         self.end_expired();
-        let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+        let sources = self.sources();
         sources.iter().for_each(|source| self.check(source));
         self.ask_for_canaries();
         sources.iter().for_each(|source| self.pump(source, context));
@@ -382,6 +395,7 @@ impl Isp {
         if self.tools.live.of(&state.lane) == Live::default() {
             state.room.nobody_is_coming();
         }
+        inquiries::tell_standing(&self.tools, state, self.tools.surroundings.clock.now());
         if look && state.shut_until.is_none() && state.room.queued() == 0 {
             tell(
                 &self.scheduler,
@@ -408,13 +422,6 @@ impl Isp {
                 Err(error) => tools.surroundings.observer.store_error(&error),
             }
         });
-    }
-}
-
-fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {
-    // A lost credit message delays: the scheduler looks at parked lanes again by itself, and the next one adds up.
-    if scheduler.try_send(message).is_err() {
-        tracing::warn!("the scheduler's mailbox is full");
     }
 }
 
@@ -450,16 +457,16 @@ impl Part for Isp {
                 self.pump(&source, context);
             }
             IspMessage::Ended(source) => self.pump(&source, context),
-            IspMessage::Signal(source, action, delivered) => {
+            IspMessage::Signal(source, report) => {
                 let now = self.now();
                 if let Some(state) = self.lanes.get_mut(&source) {
                     let up = self.tools.live.of(&state.lane).up;
-                    state.room.answered(action, delivered, up, now);
-                    if delivered && state.room.shut_until(now).is_none() {
+                    state.room.answered(report, up, now);
+                    if report.delivered && state.room.shut_until(now).is_none() {
                         state.works_again(&self.scheduler);
                     }
                 }
-                if action != LaneAction::None {
+                if report.action != LaneAction::None || !report.delivered {
                     self.pump(&source, context);
                 }
             }
@@ -480,17 +487,13 @@ impl Part for Isp {
             }
             IspMessage::Tick => self.tick(context),
             IspMessage::Retire => self.retired = true,
+            // Whoever asked may have given up.
+            IspMessage::Where(delivery, asked) => drop(asked.send(inquiries::find(self.lanes.values(), delivery))),
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }
-            IspMessage::Sources => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.pump(source, context));
-            }
-            IspMessage::Drain => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.empty(source));
-            }
+            IspMessage::Sources => self.sources().iter().for_each(|source| self.pump(source, context)),
+            IspMessage::Drain => self.sources().iter().for_each(|source| self.empty(source)),
         }
     }
 }
