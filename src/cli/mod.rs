@@ -7,6 +7,7 @@ mod beside;
 mod check_config;
 mod demo;
 mod keys;
+mod lanes;
 mod logging;
 mod migrate;
 mod nodes;

@@ -4,6 +4,7 @@
 //! [`operator`] asks for the key in front of every path here, known or not: a handler cannot forget to. Handlers that
 //! want to be sure take an [`operator::Operator`].
 
+mod lanes;
 mod operator;
 
 pub use operator::{on_the_machine, with_key};
@@ -12,5 +13,7 @@ use actix_web::web;
 
 /// All resources. Paths are below `/v1/admin`.
 fn routes(config: &mut web::ServiceConfig) {
-    let _ = config;
+    config
+        .service(web::resource("/lanes").route(web::get().to(lanes::list)))
+        .service(web::resource("/lanes/{source}/{provider}/decisions").route(web::get().to(lanes::decisions)));
 }
