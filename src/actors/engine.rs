@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::inquiries::Inquiries;
 use super::intake::IntakeParts;
 use super::isps::Isps;
 use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
 use super::scheduler::{Scheduler, SchedulerMessage};
+use super::scribe::{self, Scribe};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
@@ -29,7 +31,9 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _scribe: Handle<Scribe>,
     keeper: Handle<Keeper>,
+    isps: Isps,
 }
 
 impl Engine {
@@ -60,8 +64,9 @@ impl Engine {
             senders: Arc::new(senders),
             settler: settler.clone(),
         };
+        let isps = Isps::default();
         let scheduler = {
-            let (tools, isps) = (tools.clone(), Isps::default());
+            let (tools, isps) = (tools.clone(), isps.clone());
             start(surroundings.clone(), mailbox, move || {
                 Scheduler::new(tools.clone(), crew.clone(), isps.clone())
             })
@@ -71,6 +76,10 @@ impl Engine {
             start(surroundings.clone(), mailbox, move || {
                 Keeper::new(tools.clone(), scheduler.clone())
             })
+        };
+        let scribe = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Scribe::new(tools.clone()))
         };
         let janitor = {
             let tools = tools.clone();
@@ -84,8 +93,16 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _scribe: scribe,
             keeper,
+            isps,
         }
+    }
+
+    /// The way to the actors, for those who ask why something waits.
+    #[must_use]
+    pub fn inquiries(&self) -> Inquiries {
+        Inquiries::new(&self.tools, self.isps.clone())
     }
 
     /// What intakes need; one is started in each API worker.
@@ -113,6 +130,13 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        // What is not written down now was written a few seconds ago.
+        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take what lanes learnt");
+        }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean
             && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))

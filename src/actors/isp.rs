@@ -11,14 +11,15 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::lane_state::{Held, LaneState};
+use super::inquiries;
+use super::lane_state::{Held, LaneState, tell};
 use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::told::Told;
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, Destination, Lane, LaneLimits, ProviderId, SourceId, Timestamp};
+use crate::domain::{Attempt, DeliveryId, Destination, Lane, LaneLimits, ProviderId, SourceId, Timestamp};
 use crate::policy::lane_gate::{LaneGate, Live};
 use crate::policy::lane_room::{LaneRoom, Step};
 use crate::policy::netblock::Netblock;
@@ -67,6 +68,8 @@ pub enum IspMessage {
     Retire,
     /// Whose the Sources are has changed.
     Sources,
+    /// In which lane's room is this Delivery?
+    Where(DeliveryId, oneshot::Sender<Option<Lane>>),
     /// A renewal was answered: leases last until then, but for these, which are lost.
     Renewed(Timestamp, HashSet<LeaseRef>),
     /// Give everything back and let sessions end.
@@ -131,6 +134,9 @@ impl Isp {
         };
         let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), settings.gate, now);
         let mut state = LaneState::new(lane, LaneRoom::new(gate, settings.session_idle_longest), limits);
+        if let Some(memory) = self.tools.lanes.memories.of(&state.lane) {
+            state.room.gate_mut().controller_mut().restore(memory, now);
+        }
         self.stopped_by_neighbours(&mut state, now);
         state
     }
@@ -358,6 +364,7 @@ impl Isp {
         if self.tools.live.of(&state.lane) == Live::default() {
             state.room.nobody_is_coming();
         }
+        inquiries::tell_standing(&self.tools, state, self.tools.surroundings.clock.now());
         if look && state.shut_until.is_none() && state.room.queued() == 0 {
             tell(
                 &self.scheduler,
@@ -371,6 +378,8 @@ impl Isp {
         let (now, all) = (self.now(), self.ticks.is_multiple_of(TICKS_BETWEEN_CREDITS));
         for state in self.lanes.values_mut() {
             state.room.gate_mut().controller_mut().on_time(now);
+            let memory = state.room.gate().controller().memory();
+            self.tools.lanes.memories.remember(&state.lane, memory);
             if !self.retired {
                 state.publish(&self.tools, all, now);
             }
@@ -395,13 +404,6 @@ impl Isp {
                 Err(error) => tools.surroundings.observer.store_error(&error),
             }
         });
-    }
-}
-
-fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {
-    // A lost credit message delays: the scheduler looks at parked lanes again by itself, and the next one adds up.
-    if scheduler.try_send(message).is_err() {
-        tracing::warn!("the scheduler's mailbox is full");
     }
 }
 
@@ -472,6 +474,8 @@ impl Part for Isp {
                 let lanes = self.lanes.values().map(|state| &state.lane);
                 lanes.for_each(|lane| self.tools.surroundings.observer.lane_gone(lane));
             }
+            // Whoever asked may have given up.
+            IspMessage::Where(delivery, asked) => drop(asked.send(inquiries::find(self.lanes.values(), delivery))),
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }

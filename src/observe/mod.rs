@@ -8,7 +8,9 @@ mod lanes;
 mod names;
 mod observer;
 mod registry;
+mod standings;
 
 pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
-pub use observer::Observer;
+pub use observer::{LastRound, Observer};
+pub use standings::LaneStandings;

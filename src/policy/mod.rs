@@ -15,6 +15,7 @@ pub mod decision;
 pub mod dial_guard;
 pub mod dip;
 pub mod domain_hold;
+pub mod dot_guard;
 pub mod fairness;
 pub mod hold;
 pub mod lane_gate;

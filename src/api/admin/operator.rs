@@ -13,7 +13,7 @@ use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::super::caller::Caller;
 use super::super::problem::ApiError;
-use super::routes;
+use super::routes::routes;
 use crate::domain::KeyScope;
 
 /// Where it all is.

@@ -55,6 +55,8 @@ pub enum Method {
     Suppression,
     PutSuppression,
     DeleteSuppression,
+    PutNotes,
+    Notes,
     Purge,
 }
 

@@ -4,7 +4,8 @@
 //! by an older version must read the same for ever. A new variant gets the next free number (the compiler asks for it).
 
 use crate::domain::{
-    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, KeyScope, Role, State, Stream, SuppressionReason, Why,
+    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, KeyScope, NoteKind, Role, State, Stream,
+    SuppressionReason, Why,
 };
 
 /// An enum with a number for each variant.
@@ -38,6 +39,9 @@ coded!(SuppressionReason { HardBounce = 0, Complaint = 1, Unsubscribe = 2, Manua
 coded!(DomainStatus { Pending = 0, Verified = 1, Failed = 2, });
 coded!(DkimAlgorithm { Rsa2048 = 0, Ed25519 = 1, });
 coded!(KeyScope { Send = 0, Admin = 1, });
+coded!(NoteKind {
+    Lane = 0, Warmup = 1, Reputation = 2, TenantPause = 3, Unclassified = 4, Domain = 5,
+});
 coded!(Role { To = 0, Cc = 1, Bcc = 2, });
 coded!(Disposition { Attachment = 0, Inline = 1, });
 coded!(BounceClass {
@@ -113,6 +117,9 @@ mod tests {
         for class in BounceClass::ALL.iter().copied() {
             assert_eq!(BounceClass::from_code(class.code()), Some(class));
             assert_eq!(Why::from_code(Why::Deferred(class).code()), Some(Why::Deferred(class)));
+        }
+        for kind in NoteKind::ALL {
+            assert_eq!(NoteKind::from_code(kind.code()), Some(kind));
         }
         for code in 0..=17 {
             assert_eq!(Why::from_code(code).map(Why::code), Some(code));

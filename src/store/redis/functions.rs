@@ -88,6 +88,7 @@ pub(super) const PUT: Function = Function::writes("put");
 pub(super) const PUT_TEMPLATE: Function = Function::writes("put_template");
 pub(super) const SUPPRESS: Function = Function::writes("suppress");
 pub(super) const FORGIVE: Function = Function::writes("forgive");
+pub(super) const NOTE: Function = Function::writes("note");
 pub(super) const TAKE_IN: Function = Function::writes("take_in");
 pub(super) const REMEMBER: Function = Function::writes("remember");
 pub(super) const MEMBERS: Function = Function::reads("members");
