@@ -128,6 +128,8 @@ async fn a_domain_that_the_provider_blames_stands_still_and_others_go_on() {
     assert_eq!(bed.email(&held).await["recipients"][0]["attempts"], 0);
     let open = || async { lanes(&bed).await.first().is_some_and(|lane| lane["state"] == "open") };
     eventually("the lane goes on", open).await;
+    let answer = bed.http().get("/v1/admin/lanes").await.expect("answers");
+    assert_eq!(answer.body["held_domains"][0]["domain"], "acme.test", "{}", answer.body);
     bed.until(&held, "delivered").await;
     bed.until(&first, "delivered").await;
 }
