@@ -214,6 +214,9 @@ pub async fn start_on(
     bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
+    if let Err(error) = tools.lanes.memories.load(&*seams.store).await {
+        tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
+    }
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());

@@ -14,6 +14,7 @@ use super::isps::Isps;
 use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
 use super::scheduler::{Scheduler, SchedulerMessage};
+use super::scribe::{self, Scribe};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
@@ -30,6 +31,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _scribe: Handle<Scribe>,
     keeper: Handle<Keeper>,
     isps: Isps,
 }
@@ -75,6 +77,10 @@ impl Engine {
                 Keeper::new(tools.clone(), scheduler.clone())
             })
         };
+        let scribe = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Scribe::new(tools.clone()))
+        };
         let janitor = {
             let tools = tools.clone();
             start(surroundings.clone(), mailbox, move || {
@@ -87,6 +93,7 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _scribe: scribe,
             keeper,
             isps,
         }
@@ -123,6 +130,13 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        // What is not written down now was written a few seconds ago.
+        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take what lanes learnt");
+        }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean
             && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))

@@ -51,6 +51,8 @@ pub struct EngineSettings {
     pub accepts_in_flight_max: usize,
     /// Messages whose deliveries are all final are deleted after this.
     pub retention: Duration,
+    /// Between two times that what lanes learnt is written down.
+    pub remember_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
@@ -71,6 +73,7 @@ impl Default for EngineSettings {
             providers_max: 10_000,
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
+            remember_every: Duration::from_secs(10),
             mailbox: 8_192,
             settle_batch_max: 500,
         }
