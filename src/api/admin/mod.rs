@@ -9,5 +9,6 @@ mod operator;
 mod routes;
 mod sources;
 mod why;
+mod why_message;
 
 pub use operator::{on_the_machine, with_key};

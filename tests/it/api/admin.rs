@@ -2,13 +2,22 @@
 
 use actix_web::http::Method;
 use posthaste::api::ApiSettings;
-use posthaste::domain::KeyScope;
+use posthaste::domain::{KeyScope, Tenant};
 use posthaste::policy::api_key;
+use posthaste::store::Store as _;
+use serde_json::json;
 
-use super::bed::{Bed, TENANT};
+use super::bed::{Bed, NOW, TENANT, mail};
 
 /// Paths below `/v1/admin`: one of each resource, and some that are not there.
-const PATHS: [&str; 3] = ["/v1/admin", "/v1/admin/", "/v1/admin/nothing/here"];
+const PATHS: [&str; 6] = [
+    "/v1/admin",
+    "/v1/admin/",
+    "/v1/admin/nothing/here",
+    "/v1/admin/why",
+    "/v1/admin/sources",
+    "/v1/admin/domains",
+];
 
 #[actix_web::test]
 async fn a_key_that_may_send_opens_nothing_of_the_operators() {
@@ -66,4 +75,27 @@ async fn a_key_of_an_operator_opens_both_and_is_counted_once_for_a_call() {
     );
     assert_eq!(answer.header("ratelimit-remaining"), Some("4"));
     assert_eq!(bed.get("/v1/domains").await.status, 200, "it may do what other keys do");
+}
+
+#[actix_web::test]
+async fn operators_see_the_domains_of_all_tenants_and_who_waits() {
+    let mut bed = Bed::new().await;
+    bed.post("/send-email", &mail()).await.id();
+    bed.key = api_key::make(&[7; 32]);
+    bed.put_scoped_key(&bed.key, TENANT, KeyScope::Admin).await;
+    let tenant = Tenant {
+        id: TENANT,
+        name: "Acme".to_owned(),
+        created_at: NOW,
+    };
+    bed.memory.put_tenant(tenant).await.expect("stored");
+    let domains = bed.get("/v1/admin/domains").await.json();
+    assert_eq!(domains["data"][0]["name"], "acme.com");
+    assert_eq!(domains["data"][0]["return_path"], "bounce.acme.com");
+    let why = bed.get("/v1/admin/why?by=lane").await.json();
+    assert_eq!((&why["waiting"], &why["as_of"]), (&json!(1), &json!(null)));
+    for wrong in ["by=nothing", "limit=3", "by"] {
+        let answer = bed.get(&format!("/v1/admin/why?{wrong}")).await;
+        assert_eq!(answer.status, 422, "{wrong}: {answer:?}");
+    }
 }
