@@ -8,6 +8,7 @@ mod domains;
 mod operator;
 mod routes;
 mod sources;
+mod warmup;
 mod why;
 
 pub use operator::{on_the_machine, with_key};

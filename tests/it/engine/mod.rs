@@ -17,3 +17,4 @@ mod panics;
 mod pressure;
 mod store_faults;
 mod waits;
+mod warmup;
