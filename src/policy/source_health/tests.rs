@@ -30,6 +30,9 @@ fn check(finding: &Finding, expect: &str) {
     assert_eq!(matches!(finding, Finding::Good), expect == "good");
 }
 
+/// A name and what was seen of it.
+type Answered = (&'static str, Seen<IpAddr>);
+
 #[test]
 fn the_ehlo_name_leads_to_the_address() {
     let own = ip("203.0.113.5");
@@ -62,7 +65,7 @@ fn a_name_counts_only_when_it_leads_back() {
 
 #[test]
 fn a_refusal_of_a_list_is_no_listing() {
-    let table: [(&[(&str, Seen<IpAddr>)], &str); 7] = [
+    let table: [(&[Answered], &str); 7] = [
         (&[("zen.example", Seen::None), ("b.example", Seen::None)], "good"),
         (&[], "good"),
         (

@@ -128,9 +128,16 @@ impl Turn<'_, '_> {
         };
         let key = parked_key(number, delivery.class, delivery.expires_at, delivery.id);
         self.tables.parked.remove(&key)?;
-        self.tables
+        // It may stand under another lane already, with the same end.
+        let end = end_key(delivery.expires_at, delivery.id);
+        let is_its_place = self
+            .tables
             .parked_ends
-            .remove(&end_key(delivery.expires_at, delivery.id))?;
+            .get(&end)?
+            .is_some_and(|known| known.value() == number);
+        if is_its_place {
+            self.tables.parked_ends.remove(&end)?;
+        }
         let is_empty = self.state.lanes.entry(number).is_some_and(|entry| {
             entry.parked = entry.parked.saturating_sub(1);
             entry.parked == 0

@@ -84,6 +84,7 @@ macro_rules! contract_tests {
                     a_parked_one_may_be_released_into_the_line,
                     a_parking_under_a_lost_lease_is_passed_over,
                     parked_ones_that_have_expired_are_found_under_any_lane,
+                    one_that_moved_to_another_lane_is_found_when_it_expires,
                     lanes_are_listed_with_their_numbers,
                     what_was_parked_survives_a_crash,
                 ]
