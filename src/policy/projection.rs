@@ -119,7 +119,8 @@ pub fn explain(
             told(why, until, None, None, projected)
         }
         Place::Parked { lane, ahead } => {
-            let (why, until) = match standing {
+            let own = is_its_own(stored) && (delivery.due_at > now);
+            let (why, until) = match standing.filter(|_| !own) {
                 Some(standing) => (standing.why, standing.until.and_then(later)),
                 None => (stored, later(delivery.due_at)),
             };
@@ -136,6 +137,14 @@ pub fn explain(
             (lane, _) => told(Why::InProgress, None, lane, None, Projection::At(now)),
         },
     })
+}
+
+/// Whether a reason is the Delivery's own rather than that of its lane: then it holds until its time, whatever the lane says.
+fn is_its_own(why: Why) -> bool {
+    matches!(
+        why,
+        Why::WarmupCap | Why::DomainHeld | Why::TenantPaused | Why::Quota | Why::SourceElsewhere
+    )
 }
 
 /// When one goes that may go from `begins` on and has `ahead` before it.

@@ -10,5 +10,6 @@ mod routes;
 mod sources;
 mod warmup;
 mod why;
+mod why_message;
 
 pub use operator::{on_the_machine, with_key};

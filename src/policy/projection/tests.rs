@@ -135,6 +135,15 @@ fn who_stands_under_a_lane_hears_what_the_lane_says_now() {
     assert_eq!((now_open.why, now_open.until), (Why::LaneFull, None));
     assert_eq!((now_open.lane, now_open.ahead), (Some(lane()), Some(8)));
     assert_eq!(now_open.projected, Projection::At(at(1)));
+    let held = waiting(State::Queued, Some(Why::DomainHeld), at(30));
+    let told = explain(&held, &parked, None, Some(&open()), NOW).expect("it waits");
+    assert_eq!(
+        (told.why, told.until),
+        (Why::DomainHeld, Some(at(30))),
+        "its own reason"
+    );
+    let over = explain(&held, &parked, None, Some(&open()), at(30)).expect("it waits");
+    assert_eq!(over.why, Why::LaneFull, "that time is over");
     let unknown = explain(&stored, &parked, None, None, NOW).expect("it waits");
     assert_eq!((unknown.why, unknown.until), (Why::BreakerOpen, Some(at(30))));
 }
