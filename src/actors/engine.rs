@@ -18,6 +18,7 @@ use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
 use super::tools::{Crew, Tools};
+use super::warmer::{self, Warmer};
 
 /// A store that is away is not waited for longer than this at the end.
 const LEAVE_LONGEST: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
     isps: Isps,
 }
@@ -81,12 +83,17 @@ impl Engine {
                 Janitor::new(tools.clone(), settler.clone())
             })
         };
+        let warmer = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Warmer::new(tools.clone()))
+        };
         Self {
             tools: tools.clone(),
             scheduler,
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _warmer: warmer,
             keeper,
             isps,
         }
@@ -123,6 +130,12 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        if tokio::time::timeout(LEAVE_LONGEST, warmer::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take how far warm-ups are; what they were charged it has");
+        }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean
             && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))

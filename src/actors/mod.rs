@@ -38,4 +38,7 @@ pub mod settler;
 pub mod spawner;
 pub mod supervisor;
 pub mod tools;
+pub mod warmer;
+mod warmup_record;
+pub mod warmups;
 pub mod watchdog;

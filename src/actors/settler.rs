@@ -13,7 +13,8 @@ use super::isp::{Isp, IspMessage};
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::Tools;
 use crate::domain::{
-    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, LaneAction, ProviderId, Settlement, Stage, Verdict,
+    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, LaneAction, ProviderId, Settlement, Stage, Timestamp,
+    Verdict,
 };
 use crate::policy::classify::lane_action;
 use crate::policy::lane_room::Report;
@@ -33,6 +34,8 @@ pub enum Withheld {
     Suppressed,
     /// The INTENT could not be recorded.
     Unrecorded,
+    /// The warm-up of the lane has had its share until then.
+    OverCap(Timestamp),
     /// The lease, or the claim to the Source, is or may be over by the time the dot is on the wire.
     Late,
 }
@@ -46,6 +49,7 @@ impl Withheld {
             Self::Expired => "expired",
             Self::Suppressed => "suppressed",
             Self::Unrecorded => "unrecorded",
+            Self::OverCap(_) => "warmup_cap",
             Self::Late => "late",
         }
     }
@@ -232,6 +236,8 @@ impl Settler {
                     (lane_action(cause), false)
                 }
             };
+            let now = self.tools.surroundings.clock.now();
+            self.tools.warmups.answered(lane, delivered, action, now);
             // A lost signal costs a little politeness, nothing else.
             let report = Report {
                 action,
@@ -289,6 +295,7 @@ impl Settler {
             Some(Withheld::Stale) => return,
             Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
             Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
+            Some(Withheld::OverCap(until)) => settlement::over_cap(&leased.delivery, leased.fence, until, now),
             Some(Withheld::Unrecorded | Withheld::Late) | None => {
                 settlement::unrecorded(&leased.delivery, leased.fence, settings, now)
             }

@@ -8,6 +8,7 @@ mod raw;
 mod settings;
 mod store;
 mod time;
+mod warmup;
 mod words;
 
 pub use raw::Raw;

@@ -8,6 +8,7 @@ mod names;
 mod observer;
 mod registry;
 mod standings;
+mod warmups;
 
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};

@@ -8,6 +8,7 @@ mod domains;
 mod operator;
 mod routes;
 mod sources;
+mod warmup;
 mod why;
 mod why_message;
 

@@ -19,3 +19,4 @@ mod panics;
 mod pressure;
 mod store_faults;
 mod waits;
+mod warmup;
