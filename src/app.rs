@@ -21,6 +21,7 @@ use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::{Handle, Surroundings};
 use crate::actors::tools::{Draining, Tools};
+use crate::actors::warmups::Warmups;
 use crate::actors::watchdog::Watchdog;
 use crate::api::{ApiParts, ApiState, entries};
 use crate::bootstrap;
@@ -344,6 +345,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         live: Arc::default(),
         lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
+        warmups: Arc::new(Warmups::new(settings.engine.warmup.clone())),
         draining: Draining::default(),
     })
 }

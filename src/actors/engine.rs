@@ -19,6 +19,7 @@ use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
 use super::tools::{Crew, Tools};
+use super::warmer::{self, Warmer};
 
 /// A store that is away is not waited for longer than this at the end.
 const LEAVE_LONGEST: Duration = Duration::from_secs(2);
@@ -32,6 +33,7 @@ pub struct Engine {
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
     _scribe: Handle<Scribe>,
+    _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
     isps: Isps,
 }
@@ -87,6 +89,10 @@ impl Engine {
                 Janitor::new(tools.clone(), settler.clone())
             })
         };
+        let warmer = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Warmer::new(tools.clone()))
+        };
         Self {
             tools: tools.clone(),
             scheduler,
@@ -94,6 +100,7 @@ impl Engine {
             accepting: Arc::default(),
             _janitor: janitor,
             _scribe: scribe,
+            _warmer: warmer,
             keeper,
             isps,
         }
@@ -136,6 +143,12 @@ impl Engine {
             .is_err()
         {
             tracing::warn!("the store did not take what lanes learnt");
+        }
+        if tokio::time::timeout(LEAVE_LONGEST, warmer::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take how far warm-ups are; what they were charged it has");
         }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean

@@ -43,4 +43,7 @@ pub mod spawner;
 pub mod supervisor;
 pub mod told;
 pub mod tools;
+pub mod warmer;
+mod warmup_record;
+pub mod warmups;
 pub mod watchdog;

@@ -15,6 +15,7 @@ use super::sender::Sender;
 use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
+use super::warmups::{WarmupSettings, Warmups};
 use crate::domain::{Lane, SourceId};
 use crate::policy::classify::Classifier;
 use crate::policy::fairness::LookAhead;
@@ -57,6 +58,8 @@ pub struct EngineSettings {
     pub mailbox: usize,
     /// Settlements in one commit at most.
     pub settle_batch_max: usize,
+    /// Which Sources are warmed up.
+    pub warmup: WarmupSettings,
 }
 
 impl Default for EngineSettings {
@@ -76,6 +79,7 @@ impl Default for EngineSettings {
             remember_every: Duration::from_secs(10),
             mailbox: 8_192,
             settle_batch_max: 500,
+            warmup: WarmupSettings::default(),
         }
     }
 }
@@ -120,6 +124,8 @@ pub struct Tools {
     pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
+    /// Warm-ups of Sources; outlive a restarted actor.
+    pub warmups: Arc<Warmups>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }
