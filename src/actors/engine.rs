@@ -13,6 +13,7 @@ use super::intake::IntakeParts;
 use super::isps::Isps;
 use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
+use super::reviews;
 use super::scheduler::{Scheduler, SchedulerMessage};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
@@ -27,11 +28,11 @@ const LEAVE_LONGEST: Duration = Duration::from_secs(2);
 pub struct Engine {
     tools: Tools,
     scheduler: Handle<Scheduler>,
+    isps: Isps,
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
     keeper: Handle<Keeper>,
-    isps: Isps,
 }
 
 impl Engine {
@@ -84,11 +85,11 @@ impl Engine {
         Self {
             tools: tools.clone(),
             scheduler,
+            isps,
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
             keeper,
-            isps,
         }
     }
 
@@ -96,6 +97,12 @@ impl Engine {
     #[must_use]
     pub fn inquiries(&self) -> Inquiries {
         Inquiries::new(&self.tools, self.isps.clone())
+    }
+
+    /// The actors of providers that there are.
+    #[must_use]
+    pub fn isps(&self) -> Isps {
+        self.isps.clone()
     }
 
     /// What intakes need; one is started in each API worker.
@@ -107,6 +114,14 @@ impl Engine {
             in_flight_max: self.tools.settings.accepts_in_flight_max,
             in_flight: Arc::clone(&self.accepting),
             mailbox: self.tools.settings.mailbox,
+        }
+    }
+
+    /// Writes the list of unknown replies, before the end.
+    pub async fn write_reviews(&self) {
+        let saved = tokio::time::timeout(LEAVE_LONGEST, reviews::save(&self.tools)).await;
+        if saved.is_err() {
+            tracing::warn!("the store did not take the list of unknown replies; what is new in it is lost");
         }
     }
 

@@ -17,11 +17,9 @@ use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Lane, LaneAction, ProviderId};
-use crate::domain::{SourceId, Timestamp, Verdict};
-use crate::policy::classify::lane_action;
-use crate::policy::fairness::lane_credit;
-use crate::policy::lane_gate::{LaneGate, Live};
-use crate::policy::lane_room::{LaneRoom, Report, Step};
+use crate::domain::{SourceId, Timestamp};
+use crate::policy::lane_gate::Live;
+use crate::policy::lane_room::{Report, Step};
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased};
 
@@ -63,6 +61,8 @@ pub enum IspMessage {
     Sources,
     /// In which lane's room is this Delivery?
     Where(DeliveryId, oneshot::Sender<Option<Lane>>),
+    /// Limits of lanes were read again.
+    Limits,
     /// A renewal was answered: leases last until then, but for these, which are lost.
     Renewed(Timestamp, HashSet<LeaseRef>),
     /// Give everything back and let sessions end.
@@ -119,23 +119,13 @@ impl Isp {
     }
 
     fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
-        let now = self.now();
-        let settings = &self.tools.settings;
-        let provider = &self.provider;
-        self.lanes.entry(source.clone()).or_insert_with(|| LaneState {
-            lane: Lane {
+        let (provider, tools) = (&self.provider, &self.tools);
+        self.lanes.entry(source.clone()).or_insert_with(|| {
+            let lane = Lane {
                 source: source.clone(),
                 provider: provider.clone(),
-            },
-            room: LaneRoom::new(
-                LaneGate::new(destination.limits, settings.gate, now),
-                settings.session_idle_longest,
-            ),
-            sites: HashMap::new(),
-            full_credit: lane_credit(destination.limits.connections),
-            owed: 0,
-            pump_at: None,
-            shut_until: None,
+            };
+            LaneState::new(lane, destination, tools)
         })
     }
 
@@ -254,12 +244,8 @@ impl Isp {
 
     fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
         let now = self.now();
-        let action = match self.tools.classifier.verdict(&self.provider, attempt) {
-            Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
-                lane_action(&cause)
-            }
-            Verdict::Delivered => LaneAction::None,
-        };
+        let judgement = self.tools.classifier.judge(&self.provider, attempt);
+        let action = judgement.lane_action();
         let Some(state) = self.lanes.get_mut(source) else {
             return;
         };
@@ -269,7 +255,8 @@ impl Isp {
         }
         state.room.open_failed(site, action, up, now);
         if up > 0 {
-            return;
+            let observer = &self.tools.surroundings.observer;
+            return observer.judged(&self.provider, attempt, &judgement, now);
         }
         // Nothing else is up: one Delivery tells its sender why the others wait.
         if let Some(Held { leased, .. }) = state.room.take_one(site) {
@@ -493,6 +480,11 @@ impl Part for Isp {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }
             IspMessage::Sources => self.sources().iter().for_each(|source| self.pump(source, context)),
+            IspMessage::Limits => {
+                let lanes = self.lanes.values_mut();
+                lanes.for_each(|state| state.limits_changed(&self.tools, &self.scheduler));
+                self.sources().iter().for_each(|source| self.pump(source, context));
+            }
             IspMessage::Drain => self.sources().iter().for_each(|source| self.empty(source)),
         }
     }

@@ -12,6 +12,8 @@ use super::sender::{OpenOrder, SenderMessage};
 use super::supervisor::Handle;
 use super::tools::{Crew, Tools};
 use crate::domain::{Destination, Lane, Timestamp};
+use crate::policy::fairness::lane_credit;
+use crate::policy::lane_gate::LaneGate;
 use crate::policy::lane_room::LaneRoom;
 use crate::queue::{LeaseRef, Leased};
 
@@ -38,6 +40,39 @@ pub(super) struct LaneState {
 const CREDIT_PARTS: usize = 16;
 
 impl LaneState {
+    /// A lane that has seen nothing, with the limits of this destination.
+    pub(super) fn new(lane: Lane, destination: &Destination, tools: &Tools) -> Self {
+        let now = tools.surroundings.clock.now();
+        let gate = LaneGate::new(destination.limits, tools.figures.get().gate, now);
+        Self {
+            lane,
+            room: LaneRoom::new(gate, tools.settings.session_idle_longest),
+            sites: HashMap::new(),
+            full_credit: lane_credit(destination.limits.connections),
+            owed: 0,
+            pump_at: None,
+            shut_until: None,
+        }
+    }
+
+    /// Takes over limits and figures that were read again; what was learnt below them stays.
+    pub(super) fn limits_changed(&mut self, tools: &Tools, scheduler: &Handle<Scheduler>) {
+        let had = self.room.limits();
+        let mut limits = had;
+        for destination in self.sites.values_mut() {
+            let renewed = tools.destinations.renewed(destination);
+            if destination.limits == had {
+                limits = renewed.limits;
+            }
+            *destination = Arc::new(renewed);
+        }
+        self.full_credit = lane_credit(limits.connections);
+        // A lost message leaves the lane with the places it had.
+        let size = Credit::Size(self.full_credit);
+        let _ = scheduler.try_send(SchedulerMessage::Credit(self.lane.clone(), size));
+        self.room.set_limits(limits, tools.figures.get().gate);
+    }
+
     pub(super) fn owes_enough(&self) -> bool {
         let enough = self.room.queued() == 0 || self.owed >= self.full_credit / CREDIT_PARTS;
         self.owed > 0 && enough && self.shut_until.is_none()

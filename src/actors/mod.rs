@@ -21,6 +21,7 @@
 
 pub mod crafter;
 pub mod engine;
+pub mod in_use;
 pub mod inquiries;
 pub mod inspector;
 pub mod intake;
@@ -31,6 +32,7 @@ pub mod keeper;
 mod lane_state;
 pub mod ownership;
 mod returns;
+pub mod reviews;
 pub mod scheduler;
 pub mod sender;
 pub mod session;

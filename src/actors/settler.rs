@@ -224,7 +224,11 @@ impl Settler {
     fn attempted(&self, attempt: &Attempt, leased: Leased, signals: Option<Handle<Isp>>) {
         let nobody = ProviderId::from("none");
         let provider = attempt.lane.as_ref().map_or(&nobody, |lane| &lane.provider);
-        let verdict = self.tools.classifier.verdict(provider, attempt);
+        let judgement = self.tools.classifier.judge(provider, attempt);
+        let now = self.tools.surroundings.clock.now();
+        let observer = &self.tools.surroundings.observer;
+        observer.judged(provider, attempt, &judgement, now);
+        let verdict = judgement.verdict;
         if let (Some(isp), Some(lane)) = (signals, &attempt.lane) {
             let (action, delivered) = match &verdict {
                 Verdict::Delivered => (LaneAction::None, true),
@@ -241,7 +245,6 @@ impl Settler {
             };
             let _ = isp.try_send(IspMessage::Signal(lane.source.clone(), report));
         }
-        let now = self.tools.surroundings.clock.now();
         let seed = seed_of(&[
             leased.delivery.id.message.0.as_u64_pair().1,
             u64::from(leased.delivery.id.recipient),
@@ -251,7 +254,7 @@ impl Settler {
             &leased.delivery,
             attempt,
             verdict,
-            &self.tools.settings.settlement,
+            &self.tools.figures.get().settlement,
             now,
             seed,
         );
@@ -282,7 +285,8 @@ impl Settler {
 
     fn withheld(&self, leased: Leased, why: Option<Withheld>) {
         let now = self.tools.surroundings.clock.now();
-        let settings = &self.tools.settings.settlement;
+        let figures = self.tools.figures.get();
+        let settings = &figures.settlement;
         let reason = why.unwrap_or(Withheld::Unrecorded).name();
         self.tools.surroundings.observer.withheld(reason);
         let settlement = match why {
@@ -302,7 +306,8 @@ impl Settler {
 
     fn panicked(&self, leased: Leased, host: Option<&str>) {
         let now = self.tools.surroundings.clock.now();
-        let settings = &self.tools.settings.settlement;
+        let figures = self.tools.figures.get();
+        let settings = &figures.settlement;
         let settlement = match host {
             Some(host) => {
                 settlement::panicked_after_intent(&leased.delivery, leased.fence, host, settings, now, leased.fence.0)

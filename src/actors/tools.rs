@@ -9,13 +9,14 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::crafter::Crafter;
+use super::in_use::{Figures, RulesInUse};
 use super::ownership::Ownership;
 use super::sender::Sender;
 use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
+use crate::current::Current;
 use crate::domain::{Lane, SourceId};
-use crate::policy::classify::Classifier;
 use crate::policy::fairness::LookAhead;
 use crate::policy::lane_gate::{LaneGateSettings, Live};
 use crate::policy::routing::SourceRoom;
@@ -36,9 +37,9 @@ pub struct EngineSettings {
     pub session_idle_longest: Duration,
     /// How much is taken from the queue ahead.
     pub look_ahead: LookAhead,
-    /// How lanes yield.
+    /// How lanes yield, at the start; `Tools::figures` has what counts now.
     pub gate: LaneGateSettings,
-    /// How attempts are settled.
+    /// How attempts are settled, at the start; `Tools::figures` has what counts now.
     pub settlement: SettlementSettings,
     /// Addresses tried for one connection at most.
     pub addresses_per_attempt_max: usize,
@@ -50,6 +51,8 @@ pub struct EngineSettings {
     pub accepts_in_flight_max: usize,
     /// Messages whose deliveries are all final are deleted after this.
     pub retention: Duration,
+    /// How often the list of unknown replies is written.
+    pub reviews_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
@@ -70,6 +73,7 @@ impl Default for EngineSettings {
             providers_max: 10_000,
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
+            reviews_every: Duration::from_secs(60),
             mailbox: 8_192,
             settle_batch_max: 500,
         }
@@ -99,7 +103,9 @@ pub struct Tools {
     /// Opens sessions.
     pub dialer: Arc<Dialer>,
     /// Judges replies.
-    pub classifier: Arc<Classifier>,
+    pub classifier: Arc<RulesInUse>,
+    /// Figures that a reload may change.
+    pub figures: Arc<Current<Figures>>,
     /// Makes bytes.
     pub crafter: Arc<Crafter>,
     /// Where session tasks run.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use metrics::{Counter, Histogram};
 
+use super::judged::{RELOADS, Reviews};
 use super::names;
 use super::registry::Registry;
 use super::standings::LaneStandings;
@@ -49,6 +50,7 @@ pub struct Observer {
     other: ProviderId,
     standings: LaneStandings,
     last_said: Mutex<LastSaid>,
+    pub(super) reviews: Reviews,
 }
 
 impl Default for Observer {
@@ -78,6 +80,7 @@ impl Observer {
             other: ProviderId::from("other"),
             standings: LaneStandings::default(),
             last_said: Mutex::default(),
+            reviews: Reviews::default(),
             registry,
         };
         observer.begin_at_zero();
@@ -95,6 +98,9 @@ impl Observer {
         }
         for kind in STORE_ERROR_KINDS {
             self.count(names::STORE_ERRORS, &[("kind", kind)], 0);
+        }
+        for result in RELOADS {
+            self.count(names::CONFIG_RELOADS, &[("result", result)], 0);
         }
         for reason in WITHHELD_REASONS {
             self.count(names::WITHHELD, &[("reason", reason)], 0);
@@ -347,7 +353,7 @@ impl Observer {
         self.registry.gauge(names::QUEUE_AGE, &[]).set(age);
     }
 
-    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], more: u64) {
+    pub(super) fn count(&self, name: &'static str, labels: &[(&'static str, &str)], more: u64) {
         self.registry.counter(name, labels).increment(more);
     }
 
@@ -396,7 +402,7 @@ impl Observer {
     }
 
     /// Providers of the rules and routes keep their names; of the sites of strangers only the first ones do.
-    fn provider_label(&self, provider: &ProviderId) -> ProviderId {
+    pub(super) fn provider_label(&self, provider: &ProviderId) -> ProviderId {
         if !provider.as_str().starts_with("site:") {
             return provider.clone();
         }

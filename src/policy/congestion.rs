@@ -49,6 +49,19 @@ impl Default for CongestionSettings {
     }
 }
 
+impl CongestionSettings {
+    /// With a most of at least one and a least that is not above it.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let most = self.most.max(1);
+        Self {
+            most,
+            least: self.least.clamp(1, most),
+            ..self
+        }
+    }
+}
+
 /// Busy share of the target from which on more connections would be used.
 const BUSY_SHARE: f64 = 0.8;
 /// Connections per bandwidth times latency.
@@ -124,15 +137,10 @@ impl Congestion {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(settings: CongestionSettings, now: Timestamp) -> Self {
-        let most = settings.most.max(1);
-        let settings = CongestionSettings {
-            most,
-            least: settings.least.clamp(1, most),
-            ..settings
-        };
+        let settings = settings.bounded();
         Self {
             settings,
-            target: f64::from(settings.start.clamp(settings.least, most)),
+            target: f64::from(settings.start.clamp(settings.least, settings.most)),
             ceiling: None,
             probe_at: now,
             probe_wait: settings.probe_first,
@@ -147,6 +155,12 @@ impl Congestion {
             recovery: None,
             latency: LatencyFloor::default(),
         }
+    }
+
+    /// Other pins hold from now on; what was learnt stays, as far as it fits between them.
+    pub fn set_settings(&mut self, settings: CongestionSettings) {
+        self.settings = settings.bounded();
+        self.set_target(self.target);
     }
 
     /// Begins with half of what was known before a restart; the ceiling stays known.

@@ -128,6 +128,13 @@ impl Controller {
         }
     }
 
+    /// Other pins hold from now on; what was learnt stays, as far as it fits between them.
+    pub fn set_settings(&mut self, settings: ControllerSettings) {
+        self.connections.set_settings(settings.connections);
+        self.pace.set_settings(settings.pace);
+        self.standstill.set_settings(settings.standstill);
+    }
+
     /// Begins with half of what was known before a restart.
     pub fn restore(&mut self, memory: ControllerMemory, now: Timestamp) {
         self.connections.restore(memory.connections);

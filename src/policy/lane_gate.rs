@@ -76,29 +76,24 @@ impl LaneGate {
     /// A gate that has seen nothing yet.
     #[must_use]
     pub fn new(limits: LaneLimits, settings: LaneGateSettings, now: Timestamp) -> Self {
-        let controller = ControllerSettings {
-            connections: CongestionSettings {
-                most: limits.connections.max(1),
-                start: settings.connections_start,
-                ..CongestionSettings::default()
-            },
-            pace: PaceSettings {
-                most: limits.messages_per_second,
-                hold_first: settings.slow_pause,
-                hold_longest: settings.slow_pause_longest,
-                ..PaceSettings::default()
-            },
-            standstill: StandstillSettings {
-                least: settings.stop_least.min(settings.stop_longest),
-                longest: settings.stop_longest,
-                ..StandstillSettings::default()
-            },
-        };
         Self {
             limits,
             breaker: Breaker::new(settings.breaker),
-            controller: Controller::new(controller, now),
+            controller: Controller::new(controller_settings(limits, settings), now),
         }
+    }
+
+    /// The limits that hold.
+    #[must_use]
+    pub fn limits(&self) -> LaneLimits {
+        self.limits
+    }
+
+    /// Other limits and figures hold from now on. What was learnt stays, as far as it fits below them.
+    pub fn set_limits(&mut self, limits: LaneLimits, settings: LaneGateSettings) {
+        self.limits = limits;
+        self.breaker.set_settings(settings.breaker);
+        self.controller.set_settings(controller_settings(limits, settings));
     }
 
     /// What it has learnt and decided.
@@ -204,6 +199,28 @@ impl LaneGate {
     }
 }
 
+/// Limits as pins of the controller.
+fn controller_settings(limits: LaneLimits, settings: LaneGateSettings) -> ControllerSettings {
+    ControllerSettings {
+        connections: CongestionSettings {
+            most: limits.connections.max(1),
+            start: settings.connections_start,
+            ..CongestionSettings::default()
+        },
+        pace: PaceSettings {
+            most: limits.messages_per_second,
+            hold_first: settings.slow_pause,
+            hold_longest: settings.slow_pause_longest,
+            ..PaceSettings::default()
+        },
+        standstill: StandstillSettings {
+            least: settings.stop_least.min(settings.stop_longest),
+            longest: settings.stop_longest,
+            ..StandstillSettings::default()
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +252,32 @@ mod tests {
             busy: 1,
             before: None,
         }
+    }
+
+    #[test]
+    fn other_limits_hold_at_once_and_what_was_learnt_stays_below_them() {
+        let mut gate = gate(20, Some(100.0));
+        gate.on_open_failed(LaneAction::FewerConnections, up(6), Timestamp(0));
+        let limits = |connections| LaneLimits {
+            connections,
+            messages_per_connection: 3,
+            messages_per_second: None,
+        };
+        gate.set_limits(limits(4), LaneGateSettings::default());
+        assert_eq!(gate.limits(), limits(4));
+        assert_eq!(gate.messages_per_connection(), 3);
+        assert_eq!(gate.open(up(3), Timestamp(1)), Permit::Go);
+        assert_eq!(gate.open(up(4), Timestamp(1)), Permit::Full);
+        gate.set_limits(limits(40), LaneGateSettings::default());
+        assert_eq!(gate.controller().ceiling(), Some(6), "the ceiling is still known");
+        assert!(gate.controller().connections() <= 6);
+        gate.on_answer(
+            answer(LaneAction::Stop(Duration::from_secs(600)), false, 2),
+            up(4),
+            Timestamp(2),
+        );
+        gate.set_limits(limits(2), LaneGateSettings::default());
+        assert!(gate.shut_until(Timestamp(3)).is_some(), "a stop is not forgotten");
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Class, LaneAction, Timestamp};
+use crate::domain::{Class, LaneAction, LaneLimits, Timestamp};
 use crate::policy::controller::Answer;
-use crate::policy::lane_gate::{LaneGate, Live, Permit};
+use crate::policy::lane_gate::{LaneGate, LaneGateSettings, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
 const TURNS_FOR_THE_LEAST_URGENT: u64 = 20;
@@ -127,6 +127,17 @@ impl<T> LaneRoom<T> {
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.sites.values().all(Site::is_unused)
+    }
+
+    /// The limits that hold.
+    #[must_use]
+    pub fn limits(&self) -> LaneLimits {
+        self.gate.limits()
+    }
+
+    /// Other limits and figures hold from now on.
+    pub fn set_limits(&mut self, limits: LaneLimits, settings: LaneGateSettings) {
+        self.gate.set_limits(limits, settings);
     }
 
     /// Until when the lane is shut, if it is.

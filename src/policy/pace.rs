@@ -114,21 +114,8 @@ impl Pace {
     /// Knows no limit but its pins.
     #[must_use]
     pub fn new(settings: PaceSettings, now: Timestamp) -> Self {
-        let least = if settings.least.is_finite() {
-            settings.least.max(1e-5)
-        } else {
-            1e-5
-        };
-        let most = settings
-            .most
-            .filter(|most| most.is_finite())
-            .map(|most| most.max(least));
         Self {
-            settings: PaceSettings {
-                least,
-                most,
-                ..settings
-            },
+            settings: settings.bounded(),
             cruise: None,
             refused: None,
             dip: None,
@@ -151,6 +138,11 @@ impl Pace {
             tokens: 1.0,
             filled_at: now,
         }
+    }
+
+    /// Other pins hold from now on; what was learnt stays.
+    pub fn set_settings(&mut self, settings: PaceSettings) {
+        self.settings = settings.bounded();
     }
 
     /// The rate that was learnt, if one was: to be remembered over a restart.

@@ -1,6 +1,6 @@
 //! Pins and pauses of a pace.
 //!
-//! Plain data; what they mean is in `pace`. Checks nothing.
+//! Plain data and its bounds; what they mean is in `pace`.
 
 use std::time::Duration;
 
@@ -15,6 +15,20 @@ pub struct PaceSettings {
     pub hold_first: Duration,
     /// No such pause is longer.
     pub hold_longest: Duration,
+}
+
+impl PaceSettings {
+    /// With pins that are numbers, the least above zero and not above the most.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let least = if self.least.is_finite() {
+            self.least.max(1e-5)
+        } else {
+            1e-5
+        };
+        let most = self.most.filter(|most| most.is_finite()).map(|most| most.max(least));
+        Self { least, most, ..self }
+    }
 }
 
 impl Default for PaceSettings {

@@ -69,6 +69,11 @@ impl Standstill {
         }
     }
 
+    /// Other bounds hold for the stops to come.
+    pub fn set_settings(&mut self, settings: StandstillSettings) {
+        self.settings = settings;
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {

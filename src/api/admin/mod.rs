@@ -6,6 +6,7 @@
 
 mod domains;
 mod operator;
+mod reviews;
 mod routes;
 mod sources;
 mod why;

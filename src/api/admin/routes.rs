@@ -3,12 +3,14 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, sources, why};
+use super::{domains, reviews, sources, why};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/domains", "GET", [web::get().to(domains::list)]))
+        .service(resource("/rules/shadow", "GET", [web::get().to(reviews::shadow)]))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
+        .service(resource("/unclassified", "GET", [web::get().to(reviews::unclassified)]))
         .service(resource("/why", "GET", [web::get().to(why::get)]));
 }

@@ -15,5 +15,6 @@ mod nodes;
 mod panics;
 #[cfg(target_os = "linux")]
 mod pressure;
+mod reload;
 mod store_faults;
 mod waits;
