@@ -12,7 +12,9 @@ use thiserror::Error;
 
 use crate::actors::engine::Engine;
 use crate::actors::in_use::{Figures, RulesInUse};
+use crate::actors::isp::IspMessage;
 use crate::actors::isps::Isps;
+use crate::actors::lane_book::LaneBook;
 use crate::actors::tools::Tools;
 use crate::config::{Difference, Raw, RuleFiles, Settings};
 use crate::current::Current;
@@ -60,6 +62,7 @@ pub struct Reloader {
     rules: Arc<RulesInUse>,
     figures: Arc<Current<Figures>>,
     destinations: Arc<Destinations>,
+    lanes: Arc<LaneBook>,
     isps: Isps,
     observer: Arc<Observer>,
     read: OnceLock<Read>,
@@ -87,6 +90,7 @@ impl Reloader {
             rules: Arc::clone(&tools.classifier),
             figures: Arc::clone(&tools.figures),
             destinations: Arc::clone(&tools.destinations),
+            lanes: Arc::clone(&tools.lanes),
             isps: engine.isps(),
             observer: Arc::clone(&tools.surroundings.observer),
             read: OnceLock::new(),
@@ -124,7 +128,7 @@ impl Reloader {
         self.observer.reloaded(true);
         for isp in self.isps.all() {
             // One that does not hear of it has ended, or begins anew and asks.
-            let _ = isp.send(crate::actors::isp::IspMessage::Limits).await;
+            let _ = isp.send(IspMessage::Limits(None)).await;
         }
         tracing::info!("config and rules were read again: {reloaded}");
         reloaded
@@ -142,6 +146,7 @@ impl Reloader {
         self.rules.replace(settings.classifier());
         self.destinations
             .replace(&settings.routes, Arc::new(settings.providers.clone()));
+        self.lanes.set_pins(settings.pins.clone());
         self.figures.replace(Arc::new(Figures::of(&settings.engine)));
         used.now = Arc::clone(new);
         used.rules = settings.rules.clone();

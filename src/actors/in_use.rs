@@ -8,7 +8,6 @@ use super::tools::EngineSettings;
 use crate::current::Current;
 use crate::domain::{Attempt, ProviderId, Verdict};
 use crate::policy::classify::{Classifier, Judgement};
-use crate::policy::lane_gate::LaneGateSettings;
 use crate::policy::settlement::SettlementSettings;
 
 /// The rules that judge replies.
@@ -45,8 +44,6 @@ impl RulesInUse {
 pub struct Figures {
     /// How attempts are settled.
     pub settlement: SettlementSettings,
-    /// How lanes yield.
-    pub gate: LaneGateSettings,
 }
 
 impl Figures {
@@ -55,7 +52,6 @@ impl Figures {
     pub fn of(settings: &EngineSettings) -> Self {
         Self {
             settlement: settings.settlement.clone(),
-            gate: settings.gate,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::crafter::Crafter;
 use super::in_use::{Figures, RulesInUse};
+use super::lane_book::LaneBook;
 use super::ownership::Ownership;
 use super::sender::Sender;
 use super::settler::Settler;
@@ -37,7 +38,7 @@ pub struct EngineSettings {
     pub session_idle_longest: Duration,
     /// How much is taken from the queue ahead.
     pub look_ahead: LookAhead,
-    /// How lanes yield, at the start; `Tools::figures` has what counts now.
+    /// How lanes yield.
     pub gate: LaneGateSettings,
     /// How attempts are settled, at the start; `Tools::figures` has what counts now.
     pub settlement: SettlementSettings,
@@ -118,6 +119,8 @@ pub struct Tools {
     pub sources: Arc<Vec<SourceSettings>>,
     /// Live connections by lane; outlives a restarted actor, so that its limits hold.
     pub live: Arc<LiveConnections>,
+    /// What is known of lanes and outlives their actors.
+    pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.

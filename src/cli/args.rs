@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    check_config, demo, doctor, keys, migrate, nodes, output, reload, rules, serve, unclassified, why, why_all,
+    check_config, demo, doctor, keys, lanes, migrate, nodes, output, reload, rules, serve, unclassified, why, why_all,
 };
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
@@ -72,6 +72,19 @@ pub enum Command {
         /// The store that is empty.
         #[arg(long, value_name = "STORE")]
         to: String,
+    },
+    /// Show how lanes stand on this node, or what was decided for one lane, when, and from which reply.
+    ///
+    /// A lane is a source and a provider, as in `posthaste lanes a google`.
+    Lanes {
+        /// The source.
+        #[arg(requires = "provider")]
+        source: Option<String>,
+        /// The provider.
+        provider: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show which nodes share the store of a running engine, and which source belongs to whom.
     ///
@@ -199,6 +212,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor { json } => doctor::run(cli.config, json),
         Command::Keys { action } => keys::run(cli.config, &action),
         Command::Migrate { from, to } => migrate::run(cli.config, &from, &to),
+        Command::Lanes { source, provider, json } => {
+            lanes::run(cli.config, source.as_deref().zip(provider.as_deref()), json)
+        }
         Command::Nodes => nodes::run(cli.config),
         Command::Reload => reload::run(cli.config),
         Command::Unclassified { json } => unclassified::run(cli.config, json),

@@ -5,6 +5,7 @@
 
 mod difference;
 mod health;
+mod pins;
 mod raw;
 mod rules;
 mod settings;

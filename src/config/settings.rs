@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::pins;
 use super::raw::{self, ByClass, Raw};
 use super::rules::RuleFiles;
 use super::store::{self, StoreSettings};
@@ -23,6 +24,7 @@ use crate::policy::admission::AdmissionSettings;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::classify::Classifier;
 use crate::policy::lane_gate::LaneGateSettings;
+use crate::policy::pins::Pins;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
 use crate::policy::routing::SourceRoom;
@@ -144,6 +146,8 @@ pub struct Settings {
     pub operators_rules: Option<OperatorsRules>,
     /// Providers, with the operator's limits.
     pub providers: ProviderMap,
+    /// What else the operator fixed for lanes.
+    pub pins: Pins,
     /// Sockets.
     pub dialer: DialerSettings,
     /// Actors.
@@ -188,7 +192,9 @@ impl Settings {
             Some(_) => Some(OperatorsRules(Arc::new(rules.classifier()?))),
             None => None,
         };
-        let providers = providers(&raw, rules.provider_map()?)?;
+        let sources = sources(&raw.sources, &raw.hostname)?;
+        let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
+        let (providers, pins) = pins::read(&raw, rules.provider_map()?, &ids)?;
         if raw.engine.lease.0 < LEASE_MIN {
             return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
         }
@@ -215,7 +221,7 @@ impl Settings {
                 tls: raw.delivery.tls.0,
                 ..DestinationSettings::default()
             },
-            sources: sources(&raw.sources, &raw.hostname)?,
+            sources,
             health: raw.health.settings()?,
             domains: raw
                 .domains
@@ -230,6 +236,7 @@ impl Settings {
             rules,
             operators_rules,
             providers,
+            pins,
             dialer: DialerSettings {
                 deadlines: deadlines(&raw.delivery.timeouts),
                 allowed: raw.delivery.allow_networks.clone(),
@@ -275,26 +282,6 @@ fn resolver(servers: &[SocketAddr], query_timeout: Time) -> ResolverSettings {
         query_timeout: query_timeout.0,
         ..ResolverSettings::default()
     }
-}
-
-fn providers(raw: &Raw, mut map: ProviderMap) -> Result<ProviderMap, ConfigError> {
-    for (name, limits) in &raw.providers {
-        let id = ProviderId::from(name.as_str());
-        if !map.knows(&id) {
-            return Err(unfit(
-                format!("providers.{name}"),
-                "there is no such provider in rules/providers.yaml",
-            ));
-        }
-        let limits = limits_over(
-            map.limits(&id),
-            limits.connections,
-            limits.messages_per_connection,
-            limits.messages_per_second,
-        );
-        map.set_limits(&id, limits);
-    }
-    Ok(map)
 }
 
 fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, ConfigError> {
@@ -402,7 +389,7 @@ fn one_route(index: usize, route: &raw::Route, env: &dyn Fn(&str) -> Option<Stri
     })
 }
 
-fn limits_over(
+pub(super) fn limits_over(
     known: LaneLimits,
     connections: Option<Positive>,
     messages: Option<Positive>,

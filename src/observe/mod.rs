@@ -5,6 +5,7 @@
 //! number of label values grow with what strangers send: providers without a name of their own are `other`.
 
 mod judged;
+mod lanes;
 mod names;
 mod observer;
 mod registry;
@@ -12,6 +13,7 @@ mod shadows;
 mod standings;
 mod unclassified;
 
+pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};
 pub use shadows::{Shadows, WouldHave};

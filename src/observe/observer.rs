@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use metrics::{Counter, Histogram};
 
 use super::judged::{RELOADS, Reviews};
+use super::lanes::LaneBoard;
 use super::names;
 use super::registry::Registry;
 use super::standings::LaneStandings;
@@ -36,7 +37,8 @@ const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 /// Where happenings are told. One for each engine.
 #[derive(Debug)]
 pub struct Observer {
-    registry: Registry,
+    pub(super) registry: Registry,
+    pub(super) lanes: LaneBoard,
     answered: DashMap<u16, Counter>,
     attempts: DashMap<(Lane, Class, &'static str), Counter>,
     delivered: DashMap<(Lane, Class), Counter>,
@@ -48,9 +50,9 @@ pub struct Observer {
     api_seconds: Histogram,
     strangers: Mutex<HashSet<ProviderId>>,
     other: ProviderId,
+    pub(super) reviews: Reviews,
     standings: LaneStandings,
     last_said: Mutex<LastSaid>,
-    pub(super) reviews: Reviews,
 }
 
 impl Default for Observer {
@@ -66,6 +68,7 @@ impl Observer {
         let registry = Registry::new();
         let by_class = |name| Class::ALL.map(|class| registry.counter(name, &[("class", class.name())]));
         let observer = Self {
+            lanes: LaneBoard::default(),
             answered: DashMap::new(),
             attempts: DashMap::new(),
             delivered: DashMap::new(),
@@ -78,9 +81,9 @@ impl Observer {
             api_seconds: registry.histogram(names::API_SECONDS, &[]),
             strangers: Mutex::new(HashSet::new()),
             other: ProviderId::from("other"),
+            reviews: Reviews::default(),
             standings: LaneStandings::default(),
             last_said: Mutex::default(),
-            reviews: Reviews::default(),
             registry,
         };
         observer.begin_at_zero();

@@ -66,11 +66,6 @@ impl Breaker {
         }
     }
 
-    /// Other bounds hold for the pauses to come.
-    pub fn set_settings(&mut self, settings: BreakerSettings) {
-        self.settings = settings;
-    }
-
     /// Where it stands.
     #[must_use]
     pub fn circuit(&self, now: Timestamp) -> Circuit {

@@ -49,19 +49,6 @@ impl Default for CongestionSettings {
     }
 }
 
-impl CongestionSettings {
-    /// With a most of at least one and a least that is not above it.
-    #[must_use]
-    pub fn bounded(self) -> Self {
-        let most = self.most.max(1);
-        Self {
-            most,
-            least: self.least.clamp(1, most),
-            ..self
-        }
-    }
-}
-
 /// Busy share of the target from which on more connections would be used.
 const BUSY_SHARE: f64 = 0.8;
 /// Connections per bandwidth times latency.
@@ -137,10 +124,15 @@ impl Congestion {
     /// Knows nothing yet.
     #[must_use]
     pub fn new(settings: CongestionSettings, now: Timestamp) -> Self {
-        let settings = settings.bounded();
+        let most = settings.most.max(1);
+        let settings = CongestionSettings {
+            most,
+            least: settings.least.clamp(1, most),
+            ..settings
+        };
         Self {
             settings,
-            target: f64::from(settings.start.clamp(settings.least, settings.most)),
+            target: f64::from(settings.start.clamp(settings.least, most)),
             ceiling: None,
             probe_at: now,
             probe_wait: settings.probe_first,
@@ -157,9 +149,10 @@ impl Congestion {
         }
     }
 
-    /// Other pins hold from now on; what was learnt stays, as far as it fits between them.
-    pub fn set_settings(&mut self, settings: CongestionSettings) {
-        self.settings = settings.bounded();
+    /// Other pins. What was learnt stays, within them.
+    pub fn set_pins(&mut self, least: u32, most: u32) {
+        self.settings.most = most.max(1);
+        self.settings.least = least.clamp(1, self.settings.most);
         self.set_target(self.target);
     }
 

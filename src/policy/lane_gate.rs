@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{LaneAction, LaneLimits, Timestamp};
+use crate::domain::{LaneAction, Timestamp};
 use crate::policy::breaker::{Breaker, BreakerSettings, Circuit};
 use crate::policy::congestion::{CongestionSettings, Opening};
 use crate::policy::controller::{Answer, Controller, ControllerSettings};
 use crate::policy::pace::PaceSettings;
+use crate::policy::pins::LaneRange;
 use crate::policy::standstill::{Standing, StandstillSettings};
 
 /// How a lane yields.
@@ -64,10 +65,42 @@ pub enum Permit {
     Full,
 }
 
+/// How a lane stands, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaneStanding {
+    /// It sends.
+    Open,
+    /// The provider closed the door on its rate: one message at a time tries it.
+    Slow,
+    /// It is blocked for its reputation.
+    Stopped,
+    /// The block is over; one message tries.
+    Canary,
+    /// Its hosts do not answer.
+    Unreachable,
+}
+
+impl LaneStanding {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Open, Self::Slow, Self::Stopped, Self::Canary, Self::Unreachable];
+
+    /// The name that API and metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Slow => "slow",
+            Self::Stopped => "stopped",
+            Self::Canary => "canary",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// The gate of one lane.
 #[derive(Debug, Clone)]
 pub struct LaneGate {
-    limits: LaneLimits,
+    range: LaneRange,
     breaker: Breaker,
     controller: Controller,
 }
@@ -75,25 +108,47 @@ pub struct LaneGate {
 impl LaneGate {
     /// A gate that has seen nothing yet.
     #[must_use]
-    pub fn new(limits: LaneLimits, settings: LaneGateSettings, now: Timestamp) -> Self {
+    pub fn new(range: impl Into<LaneRange>, settings: LaneGateSettings, now: Timestamp) -> Self {
+        let range = range.into();
+        let (slowest, fastest) = range.messages_per_second;
+        let controller = ControllerSettings {
+            connections: CongestionSettings {
+                least: range.connections.0,
+                most: range.connections.1,
+                start: settings.connections_start,
+                ..CongestionSettings::default()
+            },
+            pace: PaceSettings {
+                least: slowest.unwrap_or(PaceSettings::default().least),
+                most: fastest,
+                hold_first: settings.slow_pause,
+                hold_longest: settings.slow_pause_longest,
+            },
+            standstill: StandstillSettings {
+                least: settings.stop_least.min(settings.stop_longest),
+                longest: settings.stop_longest,
+                ..StandstillSettings::default()
+            },
+        };
         Self {
-            limits,
+            range,
             breaker: Breaker::new(settings.breaker),
-            controller: Controller::new(controller_settings(limits, settings), now),
+            controller: Controller::new(controller, now),
         }
     }
 
-    /// The limits that hold.
+    /// What it may choose from.
     #[must_use]
-    pub fn limits(&self) -> LaneLimits {
-        self.limits
+    pub fn range(&self) -> LaneRange {
+        self.range
     }
 
-    /// Other limits and figures hold from now on. What was learnt stays, as far as it fits below them.
-    pub fn set_limits(&mut self, limits: LaneLimits, settings: LaneGateSettings) {
-        self.limits = limits;
-        self.breaker.set_settings(settings.breaker);
-        self.controller.set_settings(controller_settings(limits, settings));
+    /// An operator or the rules say otherwise now. What was learnt stays, within it.
+    pub fn set_range(&mut self, range: LaneRange, now: Timestamp) {
+        if range != self.range {
+            self.range = range;
+            self.controller.set_range(range, now);
+        }
     }
 
     /// What it has learnt and decided.
@@ -178,6 +233,20 @@ impl LaneGate {
         self.controller.on_answer(answer, live.up, live.opening, now);
     }
 
+    /// How the lane stands, and until when, where that is known.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> (LaneStanding, Option<Timestamp>) {
+        match (self.controller.standing(now), self.breaker.circuit(now)) {
+            (Standing::Until(until), _) => (LaneStanding::Stopped, Some(until)),
+            (Standing::Canary, _) => (LaneStanding::Canary, None),
+            (Standing::CanaryOut(until), _) => (LaneStanding::Canary, Some(until)),
+            (Standing::Clear, Circuit::OpenUntil(until)) => (LaneStanding::Unreachable, Some(until)),
+            (Standing::Clear, Circuit::Canary | Circuit::CanaryOut) => (LaneStanding::Unreachable, None),
+            (Standing::Clear, Circuit::Closed) if self.controller.is_held() => (LaneStanding::Slow, None),
+            (Standing::Clear, Circuit::Closed) => (LaneStanding::Open, None),
+        }
+    }
+
     /// Until when the lane takes no connection at all, if that is so.
     #[must_use]
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -195,35 +264,14 @@ impl LaneGate {
     #[must_use]
     pub fn messages_per_connection(&self) -> u32 {
         let learnt = self.controller.messages_per_connection().unwrap_or(u32::MAX);
-        self.limits.messages_per_connection.min(learnt).max(1)
-    }
-}
-
-/// Limits as pins of the controller.
-fn controller_settings(limits: LaneLimits, settings: LaneGateSettings) -> ControllerSettings {
-    ControllerSettings {
-        connections: CongestionSettings {
-            most: limits.connections.max(1),
-            start: settings.connections_start,
-            ..CongestionSettings::default()
-        },
-        pace: PaceSettings {
-            most: limits.messages_per_second,
-            hold_first: settings.slow_pause,
-            hold_longest: settings.slow_pause_longest,
-            ..PaceSettings::default()
-        },
-        standstill: StandstillSettings {
-            least: settings.stop_least.min(settings.stop_longest),
-            longest: settings.stop_longest,
-            ..StandstillSettings::default()
-        },
+        self.range.messages_per_connection.min(learnt).max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::LaneLimits;
 
     const SECOND: u64 = 1_000;
 
@@ -252,32 +300,6 @@ mod tests {
             busy: 1,
             before: None,
         }
-    }
-
-    #[test]
-    fn other_limits_hold_at_once_and_what_was_learnt_stays_below_them() {
-        let mut gate = gate(20, Some(100.0));
-        gate.on_open_failed(LaneAction::FewerConnections, up(6), Timestamp(0));
-        let limits = |connections| LaneLimits {
-            connections,
-            messages_per_connection: 3,
-            messages_per_second: None,
-        };
-        gate.set_limits(limits(4), LaneGateSettings::default());
-        assert_eq!(gate.limits(), limits(4));
-        assert_eq!(gate.messages_per_connection(), 3);
-        assert_eq!(gate.open(up(3), Timestamp(1)), Permit::Go);
-        assert_eq!(gate.open(up(4), Timestamp(1)), Permit::Full);
-        gate.set_limits(limits(40), LaneGateSettings::default());
-        assert_eq!(gate.controller().ceiling(), Some(6), "the ceiling is still known");
-        assert!(gate.controller().connections() <= 6);
-        gate.on_answer(
-            answer(LaneAction::Stop(Duration::from_secs(600)), false, 2),
-            up(4),
-            Timestamp(2),
-        );
-        gate.set_limits(limits(2), LaneGateSettings::default());
-        assert!(gate.shut_until(Timestamp(3)).is_some(), "a stop is not forgotten");
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Class, LaneAction, LaneLimits, Timestamp};
-use crate::policy::controller::Answer;
-use crate::policy::lane_gate::{LaneGate, LaneGateSettings, Live, Permit};
+use crate::domain::{Class, LaneAction, Timestamp};
+use crate::policy::controller::{Answer, Evidence};
+use crate::policy::lane_gate::{LaneGate, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
 const TURNS_FOR_THE_LEAST_URGENT: u64 = 20;
@@ -129,17 +129,6 @@ impl<T> LaneRoom<T> {
         self.sites.values().all(Site::is_unused)
     }
 
-    /// The limits that hold.
-    #[must_use]
-    pub fn limits(&self) -> LaneLimits {
-        self.gate.limits()
-    }
-
-    /// Other limits and figures hold from now on.
-    pub fn set_limits(&mut self, limits: LaneLimits, settings: LaneGateSettings) {
-        self.gate.set_limits(limits, settings);
-    }
-
     /// Until when the lane is shut, if it is.
     #[must_use]
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -222,6 +211,25 @@ impl<T> LaneRoom<T> {
     #[must_use]
     pub fn gate(&self) -> &LaneGate {
         &self.gate
+    }
+
+    /// The same, to move its pins or to tell it what concerns no work.
+    pub fn gate_mut(&mut self) -> &mut LaneGate {
+        &mut self.gate
+    }
+
+    /// Does something; what is decided by it was decided because the other side said this.
+    pub fn because(&mut self, said: Option<&Arc<Evidence>>, does: impl FnOnce(&mut Self)) {
+        let decided = self.gate.controller().decided();
+        does(self);
+        if let Some(evidence) = said {
+            self.gate.controller_mut().explain(decided, evidence);
+        }
+    }
+
+    /// Work that was given will not be answered: its dot was withheld, or its session died.
+    pub fn unanswered(&mut self, started: Timestamp) {
+        self.gate.controller_mut().on_unanswered(started);
     }
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.

@@ -115,7 +115,7 @@ impl Pace {
     #[must_use]
     pub fn new(settings: PaceSettings, now: Timestamp) -> Self {
         Self {
-            settings: settings.bounded(),
+            settings: settings.checked(),
             cruise: None,
             refused: None,
             dip: None,
@@ -140,9 +140,16 @@ impl Pace {
         }
     }
 
-    /// Other pins hold from now on; what was learnt stays.
-    pub fn set_settings(&mut self, settings: PaceSettings) {
-        self.settings = settings.bounded();
+    /// Other pins. What was learnt stays, within them.
+    pub fn set_pins(&mut self, least: Option<f64>, most: Option<f64>) {
+        let least = least.unwrap_or(PaceSettings::default().least);
+        self.settings = PaceSettings {
+            least,
+            most,
+            ..self.settings
+        }
+        .checked();
+        self.cruise = self.cruise.map(|rate| self.pinned(rate));
     }
 
     /// The rate that was learnt, if one was: to be remembered over a restart.

@@ -1,6 +1,6 @@
 //! Pins and pauses of a pace.
 //!
-//! Plain data and its bounds; what they mean is in `pace`.
+//! Plain data; what they mean is in `pace`.
 
 use std::time::Duration;
 
@@ -17,20 +17,6 @@ pub struct PaceSettings {
     pub hold_longest: Duration,
 }
 
-impl PaceSettings {
-    /// With pins that are numbers, the least above zero and not above the most.
-    #[must_use]
-    pub fn bounded(self) -> Self {
-        let least = if self.least.is_finite() {
-            self.least.max(1e-5)
-        } else {
-            1e-5
-        };
-        let most = self.most.filter(|most| most.is_finite()).map(|most| most.max(least));
-        Self { least, most, ..self }
-    }
-}
-
 impl Default for PaceSettings {
     fn default() -> Self {
         Self {
@@ -39,5 +25,21 @@ impl Default for PaceSettings {
             hold_first: Duration::from_millis(300),
             hold_longest: Duration::from_secs(600),
         }
+    }
+}
+
+/// No pace is slower, in messages a second: about one a day.
+const SLOWEST: f64 = 1e-5;
+
+impl PaceSettings {
+    /// The same, with pins that a pace can keep.
+    pub(super) fn checked(self) -> Self {
+        let least = if self.least.is_finite() {
+            self.least.max(SLOWEST)
+        } else {
+            SLOWEST
+        };
+        let most = self.most.filter(|most| most.is_finite()).map(|most| most.max(least));
+        Self { least, most, ..self }
     }
 }

@@ -262,11 +262,11 @@ async fn the_command_and_a_hangup_reload_the_running_engine() {
     let said = |output: &std::process::Output| {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     };
-    home.write(&text.replace("stop_longest: 500ms", "stop_longest: 600ms"));
+    home.write(&text.replace("transactional: [300ms]", "transactional: [400ms]"));
     let output = home.run(&["reload"]).await;
     assert!(output.status.success(), "{}", said(&output));
     assert!(
-        said(&output).contains("in use now: delivery.stop_longest"),
+        said(&output).contains("in use now: delivery.retry"),
         "{}",
         said(&output)
     );

@@ -26,6 +26,24 @@ const NOT_SHOWN: &[(&str, &str)] = &[
         "posthaste_rules_shadow_total",
         "rules on trial are looked at in /v1/admin/rules/shadow",
     ),
+    (
+        "posthaste_lane_connections_limit",
+        "the dashboard of lanes is not made yet",
+    ),
+    (
+        "posthaste_lane_connections_ceiling",
+        "the dashboard of lanes is not made yet",
+    ),
+    ("posthaste_lane_rate_limit", "the dashboard of lanes is not made yet"),
+    (
+        "posthaste_lane_pin_connections",
+        "the dashboard of lanes is not made yet",
+    ),
+    ("posthaste_lane_state", "the dashboard of lanes is not made yet"),
+    (
+        "posthaste_lane_decisions_total",
+        "the dashboard of lanes is not made yet",
+    ),
 ];
 
 fn all_queries() -> Vec<Query> {
