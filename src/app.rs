@@ -15,9 +15,11 @@ use anyhow::{Context, Result};
 
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
+use crate::actors::in_use::{Figures, RulesInUse};
 use crate::actors::inspector::Inspector;
 use crate::actors::lane_book::LaneBook;
 use crate::actors::ownership::Ownership;
+use crate::actors::reviews;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::{Handle, Surroundings};
 use crate::actors::tools::{Draining, Tools};
@@ -28,13 +30,14 @@ use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::{Settings, StoreSettings};
 use crate::control;
+use crate::current::Current;
 use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
 use crate::migration;
 use crate::observe::Observer;
-use crate::policy::classify::Classifier;
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
+use crate::reload::Reloader;
 use crate::resolver::{Destinations, Hickory, Resolver};
 use crate::store::archive::Archive;
 use crate::store::{Embedded, EmbeddedSettings, Entries, OnCommit, RedisSettings, Seal, Store, Watch, open_redis};
@@ -83,6 +86,8 @@ pub struct Running {
     pub engine: Engine,
     /// The queue, to look at.
     pub queue: Arc<dyn Queue>,
+    /// Reads config and rules again.
+    pub reloader: Arc<Reloader>,
     state: Arc<ApiState>,
     servers: Vec<ServerHandle>,
     control: Option<PathBuf>,
@@ -215,12 +220,11 @@ pub async fn start_on(
     bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
-    if let Err(error) = tools.lanes.memories.load(&*seams.store).await {
-        tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
-    }
+    recall(&tools).await;
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
+    let reloader = Arc::new(Reloader::new(&settings, &tools, &engine));
     let state = ApiState::new(ApiParts {
         queue: Arc::clone(&seams.queue),
         store: Arc::clone(&seams.store),
@@ -245,15 +249,16 @@ pub async fn start_on(
         servers.push(serve_metrics(listener, Arc::clone(&observer))?);
     }
     if let Some(path) = control {
-        servers.push(control::serve(
-            path,
-            Arc::clone(&seams.store),
-            Arc::clone(&seams.queue),
-            Arc::clone(&tools.ownership),
-            seams.clock.clone(),
+        let shared = control::Shared {
+            store: Arc::clone(&seams.store),
+            claims: Arc::clone(&seams.queue),
+            ownership: Arc::clone(&tools.ownership),
+            clock: seams.clock.clone(),
             tenant,
-            Arc::clone(&state),
-        )?);
+            api: Arc::clone(&state),
+            reloader: Arc::clone(&reloader),
+        };
+        servers.push(control::serve(path, shared)?);
     }
     let control = control.map(Path::to_owned);
     Ok(Running {
@@ -263,6 +268,7 @@ pub async fn start_on(
         observer,
         engine,
         queue: seams.queue,
+        reloader,
         state,
         servers,
         control,
@@ -273,11 +279,22 @@ pub async fn start_on(
     })
 }
 
+/// Goes on with what was known before a restart. Nobody's mail depends on it.
+async fn recall(tools: &Tools) {
+    if let Err(error) = reviews::restore(tools).await {
+        tracing::warn!(%error, "the list of unknown replies cannot be read; it begins anew");
+    }
+    if let Err(error) = tools.lanes.memories.load(&*tools.store).await {
+        tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
+    }
+}
+
 impl Running {
     /// Refuses new mail, lets sessions finish, stops. Says whether everything ended within the grace.
     pub async fn stop(self) -> bool {
         self.state.drain();
         let clean = self.engine.drain(self.grace).await;
+        self.engine.write_reviews().await;
         for server in &self.servers {
             server.stop(true).await;
         }
@@ -319,7 +336,8 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         store: Arc::clone(&seams.store),
         destinations: Arc::new(destinations),
         dialer: Arc::new(Dialer::new(settings.dialer.clone(), clock.clone())?),
-        classifier: Arc::new(Classifier::built_in()),
+        classifier: Arc::new(RulesInUse::new(settings.classifier())),
+        figures: Arc::new(Current::new(Figures::of(&settings.engine))),
         crafter: Arc::new(Crafter::new(
             Arc::clone(&seams.store),
             clock.clone(),

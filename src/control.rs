@@ -1,7 +1,7 @@
 //! The socket in the data directory: how commands beside a running engine reach the store, which has one owner.
 //!
-//! Takes HTTP over a Unix socket that only the engine's user may open; gives JSON. `keys`, `nodes` and `why` of the
-//! command line are its only callers; it is no public API, but for `/v1/admin/…`, which is the API's own without a key.
+//! Takes HTTP over a Unix socket that only the engine's user may open; gives JSON. `keys`, `nodes`, `reload` and `why` of
+//! the command line are its only callers; it is no public API, but for `/v1/admin/…`, which is the API's own without a key.
 //! Never leaves the machine.
 
 use std::path::Path;
@@ -20,41 +20,36 @@ use crate::clock::Clock;
 use crate::domain::{ApiKey, Board, Delivery, KeyScope, MessageId, TenantId};
 use crate::policy::projection::Explanation;
 use crate::queue::Queue;
+use crate::reload::Reloader;
 use crate::store::{Store, StoreError};
 
 /// Characters of a key's hash that name it in lists.
 const KEY_ID_CHARACTERS: usize = 12;
 
+/// What commands look at and change.
 #[derive(Debug)]
-struct Shared {
-    store: Arc<dyn Store>,
-    claims: Arc<dyn Queue>,
-    ownership: Arc<Ownership>,
-    clock: Clock,
-    tenant: TenantId,
-    api: Arc<ApiState>,
+pub struct Shared {
+    /// The records.
+    pub store: Arc<dyn Store>,
+    /// The board of nodes.
+    pub claims: Arc<dyn Queue>,
+    /// What this node knows of it.
+    pub ownership: Arc<Ownership>,
+    /// The time.
+    pub clock: Clock,
+    /// Whose keys are made.
+    pub tenant: TenantId,
+    /// The API, whose caches forget revoked keys.
+    pub api: Arc<ApiState>,
+    /// Reads config and rules again.
+    pub reloader: Arc<Reloader>,
 }
 
 /// Serves commands on `path` until stopped.
-pub fn serve(
-    path: &Path,
-    store: Arc<dyn Store>,
-    claims: Arc<dyn Queue>,
-    ownership: Arc<Ownership>,
-    clock: Clock,
-    tenant: TenantId,
-    api: Arc<ApiState>,
-) -> Result<ServerHandle> {
+pub fn serve(path: &Path, shared: Shared) -> Result<ServerHandle> {
     // The data directory is ours by now: a socket that is still there belongs to nobody.
     let _ = std::fs::remove_file(path);
-    let shared = web::Data::new(Shared {
-        store,
-        claims,
-        ownership,
-        clock,
-        tenant,
-        api,
-    });
+    let shared = web::Data::new(shared);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(Arc::clone(&shared.api)))
@@ -62,6 +57,7 @@ pub fn serve(
             .configure(admin::on_the_machine)
             .route("/why/{id}", web::get().to(why))
             .route("/nodes", web::get().to(nodes))
+            .route("/reload", web::post().to(reload))
             .route("/keys", web::get().to(list_keys))
             .route("/keys", web::post().to(create_key))
             .route("/keys/{id}", web::delete().to(revoke_key))
@@ -112,6 +108,17 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
             }))
         }
         Err(error) => broken(&error),
+    }
+}
+
+/// Config and rules, read again. What is wrong with them is the answer, and nothing is changed.
+async fn reload(shared: web::Data<Shared>) -> HttpResponse {
+    match shared.reloader.reload().await {
+        Ok(reloaded) => HttpResponse::Ok().json(json!({
+            "taken": reloaded.taken,
+            "needs_restart": reloaded.needs_restart,
+        })),
+        Err(error) => refuse(422, &error.to_string()),
     }
 }
 

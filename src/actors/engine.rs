@@ -13,6 +13,7 @@ use super::intake::IntakeParts;
 use super::isps::Isps;
 use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
+use super::reviews;
 use super::scheduler::{Scheduler, SchedulerMessage};
 use super::scribe::{self, Scribe};
 use super::sender::Sender;
@@ -29,13 +30,13 @@ const LEAVE_LONGEST: Duration = Duration::from_secs(2);
 pub struct Engine {
     tools: Tools,
     scheduler: Handle<Scheduler>,
+    isps: Isps,
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
     _scribe: Handle<Scribe>,
     _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
-    isps: Isps,
 }
 
 impl Engine {
@@ -96,13 +97,13 @@ impl Engine {
         Self {
             tools: tools.clone(),
             scheduler,
+            isps,
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
             _scribe: scribe,
             _warmer: warmer,
             keeper,
-            isps,
         }
     }
 
@@ -110,6 +111,12 @@ impl Engine {
     #[must_use]
     pub fn inquiries(&self) -> Inquiries {
         Inquiries::new(&self.tools, self.isps.clone())
+    }
+
+    /// The actors of providers that there are.
+    #[must_use]
+    pub fn isps(&self) -> Isps {
+        self.isps.clone()
     }
 
     /// What intakes need; one is started in each API worker.
@@ -121,6 +128,14 @@ impl Engine {
             in_flight_max: self.tools.settings.accepts_in_flight_max,
             in_flight: Arc::clone(&self.accepting),
             mailbox: self.tools.settings.mailbox,
+        }
+    }
+
+    /// Writes the list of unknown replies, before the end.
+    pub async fn write_reviews(&self) {
+        let saved = tokio::time::timeout(LEAVE_LONGEST, reviews::save(&self.tools)).await;
+        if saved.is_err() {
+            tracing::warn!("the store did not take the list of unknown replies; what is new in it is lost");
         }
     }
 

@@ -158,7 +158,13 @@ impl Isp {
     fn new_limits(&mut self, limits: Option<LaneLimits>) {
         let now = self.now();
         for state in self.lanes.values_mut() {
-            state.set_limits(limits.unwrap_or(state.limits), &self.tools, now);
+            let limits = match limits {
+                Some(limits) => limits,
+                None => state.renewed_limits(&self.tools),
+            };
+            state.set_limits(limits, &self.tools, now);
+            let size = Credit::Size(state.full_credit);
+            tell(&self.scheduler, SchedulerMessage::Credit(state.lane.clone(), size));
         }
     }
 

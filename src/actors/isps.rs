@@ -34,7 +34,7 @@ impl Isps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
     }
 
-    pub(super) fn all(&self) -> Vec<Handle<Isp>> {
+    pub(crate) fn all(&self) -> Vec<Handle<Isp>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,10 +1,12 @@
-//! Keeps house: ends what expired while parked, deletes what is past its retention, keeps gauges fresh.
+//! Keeps house: ends what expired while parked, deletes what is past its retention, keeps gauges fresh, writes the list of
+//! unknown replies.
 //!
 //! Takes ticks; gives expired deliveries to the settler and depths to the observer. Every round is bounded; what is left
 //! comes with the next one.
 
 use std::time::Duration;
 
+use super::reviews;
 use super::settler::{Settler, SettlerMessage};
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::Tools;
@@ -29,6 +31,8 @@ pub enum JanitorMessage {
     Expiry,
     /// Delete what is old.
     Purge,
+    /// Write what reviewers of rules look at.
+    Reviews,
 }
 
 /// The janitor.
@@ -71,7 +75,8 @@ async fn expiry(tools: Tools, settler: Handle<Settler>) {
                 // One with an open INTENT may have gone out before its holder died: it does not just expire.
                 let open_intent = leased.open_intent.as_ref().map(|open| &*open.host);
                 let open_intent = open_intent.filter(|_| !sabotage::is(Bug::ExpiryHidesIntent));
-                let settings = &tools.settings.settlement;
+                let figures = tools.figures.get();
+                let settings = &figures.settlement;
                 let Waiting::Settle(settlement) =
                     settlement::waiting(&leased.delivery, leased.fence, open_intent, settings, now)
                 else {
@@ -107,6 +112,7 @@ impl Part for Janitor {
         context.after(Duration::ZERO, JanitorMessage::Gauges);
         context.after(EXPIRY_EVERY, JanitorMessage::Expiry);
         context.after(PURGE_EVERY, JanitorMessage::Purge);
+        context.after(self.tools.settings.reviews_every, JanitorMessage::Reviews);
     }
 
     fn handle(&mut self, message: JanitorMessage, context: &mut PartContext<'_, Self>) {
@@ -123,6 +129,11 @@ impl Part for Janitor {
             JanitorMessage::Purge => {
                 actix::spawn(purge(self.tools.clone()));
                 context.after(PURGE_EVERY, JanitorMessage::Purge);
+            }
+            JanitorMessage::Reviews => {
+                let tools = self.tools.clone();
+                actix::spawn(async move { reviews::save(&tools).await });
+                context.after(self.tools.settings.reviews_every, JanitorMessage::Reviews);
             }
         }
     }

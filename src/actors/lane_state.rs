@@ -77,6 +77,19 @@ impl LaneState {
         self.room.offer(&Arc::clone(&site), class, Held { leased, site });
     }
 
+    /// The limits that the destinations have now, which may have been read again.
+    pub(super) fn renewed_limits(&mut self, tools: &Tools) -> LaneLimits {
+        let mut limits = self.limits;
+        for destination in self.sites.values_mut() {
+            let renewed = tools.destinations.renewed(destination);
+            if destination.limits == self.limits {
+                limits = renewed.limits;
+            }
+            *destination = Arc::new(renewed);
+        }
+        limits
+    }
+
     /// Its provider has these limits now, and its pins may have moved. What it learnt stays, within them.
     pub(super) fn set_limits(&mut self, limits: LaneLimits, tools: &Tools, now: Timestamp) {
         self.limits = limits;

@@ -22,6 +22,7 @@
 pub mod crafter;
 pub mod domain_holds;
 pub mod engine;
+pub mod in_use;
 pub mod inquiries;
 pub mod inspector;
 pub mod intake;
@@ -34,6 +35,7 @@ mod lane_state;
 pub mod memories;
 pub mod ownership;
 mod returns;
+pub mod reviews;
 pub mod scheduler;
 pub mod scribe;
 pub mod sender;

@@ -186,12 +186,13 @@ impl Scheduler {
         let mut offers: BTreeMap<Lane, Vec<(Leased, Arc<Destination>)>> = BTreeMap::new();
         let mut parkings = Vec::new();
         let now = self.tools.surroundings.clock.now();
+        let figures = self.tools.figures.get();
         for leased in batch {
             match settlement::waiting(
                 &leased.delivery,
                 leased.fence,
                 leased.open_intent.as_ref().map(|open| &*open.host),
-                &self.tools.settings.settlement,
+                &figures.settlement,
                 now,
             ) {
                 Waiting::Settle(settlement) => {

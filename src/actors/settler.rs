@@ -227,7 +227,10 @@ impl Settler {
         let now = self.tools.surroundings.clock.now();
         let nobody = ProviderId::from("none");
         let provider = attempt.lane.as_ref().map_or(&nobody, |lane| &lane.provider);
-        let verdict = self.tools.classifier.verdict(provider, attempt);
+        let judgement = self.tools.classifier.judge(provider, attempt);
+        let observer = &self.tools.surroundings.observer;
+        observer.judged(provider, attempt, &judgement, now);
+        let verdict = judgement.verdict;
         if let (Some(origin), Some(lane)) = (origin, &attempt.lane) {
             let told = Told::of(attempt, &verdict, origin.before);
             self.tools
@@ -250,7 +253,7 @@ impl Settler {
             &leased.delivery,
             attempt,
             verdict,
-            &self.tools.settings.settlement,
+            &self.tools.figures.get().settlement,
             now,
             seed,
         );
@@ -297,7 +300,8 @@ impl Settler {
 
     fn withheld(&self, leased: Leased, why: Option<Withheld>) {
         let now = self.tools.surroundings.clock.now();
-        let settings = &self.tools.settings.settlement;
+        let figures = self.tools.figures.get();
+        let settings = &figures.settlement;
         let reason = why.unwrap_or(Withheld::Unrecorded).name();
         self.tools.surroundings.observer.withheld(reason);
         let settlement = match why {
@@ -318,7 +322,8 @@ impl Settler {
 
     fn panicked(&self, leased: Leased, host: Option<&str>) {
         let now = self.tools.surroundings.clock.now();
-        let settings = &self.tools.settings.settlement;
+        let figures = self.tools.figures.get();
+        let settings = &figures.settlement;
         let settlement = match host {
             Some(host) => {
                 settlement::panicked_after_intent(&leased.delivery, leased.fence, host, settings, now, leased.fence.0)

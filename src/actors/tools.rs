@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::crafter::Crafter;
+use super::in_use::{Figures, RulesInUse};
 use super::lane_book::LaneBook;
 use super::ownership::Ownership;
 use super::sender::Sender;
@@ -16,8 +17,8 @@ use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
 use super::warmups::{WarmupSettings, Warmups};
+use crate::current::Current;
 use crate::domain::{Lane, SourceId};
-use crate::policy::classify::Classifier;
 use crate::policy::fairness::LookAhead;
 use crate::policy::lane_gate::{LaneGateSettings, Live};
 use crate::policy::routing::SourceRoom;
@@ -40,7 +41,7 @@ pub struct EngineSettings {
     pub look_ahead: LookAhead,
     /// How lanes yield.
     pub gate: LaneGateSettings,
-    /// How attempts are settled.
+    /// How attempts are settled, at the start; `Tools::figures` has what counts now.
     pub settlement: SettlementSettings,
     /// Addresses tried for one connection at most.
     pub addresses_per_attempt_max: usize,
@@ -54,6 +55,8 @@ pub struct EngineSettings {
     pub retention: Duration,
     /// Between two times that what lanes learnt is written down.
     pub remember_every: Duration,
+    /// How often the list of unknown replies is written.
+    pub reviews_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
@@ -77,6 +80,7 @@ impl Default for EngineSettings {
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
             remember_every: Duration::from_secs(10),
+            reviews_every: Duration::from_secs(60),
             mailbox: 8_192,
             settle_batch_max: 500,
             warmup: WarmupSettings::default(),
@@ -107,7 +111,9 @@ pub struct Tools {
     /// Opens sessions.
     pub dialer: Arc<Dialer>,
     /// Judges replies.
-    pub classifier: Arc<Classifier>,
+    pub classifier: Arc<RulesInUse>,
+    /// Figures that a reload may change.
+    pub figures: Arc<Current<Figures>>,
     /// Makes bytes.
     pub crafter: Arc<Crafter>,
     /// Where session tasks run.

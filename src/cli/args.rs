@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output, serve, warmup, why, why_all};
+use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output};
+use super::{reload, rules, serve, unclassified, warmup, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -98,6 +99,23 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have the running engine read its config and rules again, as SIGHUP does.
+    ///
+    /// Everything is checked first: a bad file changes nothing, and what is wrong with it is the answer. Says what is in use
+    /// now and what needs a restart.
+    Reload,
+    /// Look at rules before an engine uses them.
+    Rules {
+        /// What to do with rules.
+        #[command(subcommand)]
+        action: RulesAction,
+    },
+    /// List replies that no rule knows, so that a rule can be written for them.
+    Unclassified {
+        /// Print JSON, one reply a line: what `posthaste rules replay` reads.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say why a message has not gone out yet, or what became of it.
     Why {
         /// The id that the API gave: 202's `id`.
@@ -161,6 +179,37 @@ pub enum KeyAction {
     },
 }
 
+/// What to do with rules.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RulesAction {
+    /// Find rules that never match, or not as they look: unreachable ones, contradictions, dead patterns.
+    ///
+    /// Exit code 1 when there is something to mend.
+    Lint {
+        /// A directory with bounces.yaml or providers.yaml. Default: the rules of the config, else those that are built in.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what other rules would have made of recorded replies: which meaning changed, how often.
+    Replay {
+        /// Recorded replies: JSON lines with provider, stage, code, enhanced, text and count (as `posthaste unclassified
+        /// --json` prints them), or the form of tests/corpus/replies.yaml.
+        file: PathBuf,
+        /// The new rules. Default: those of the config.
+        #[arg(long, value_name = "DIR")]
+        rules: Option<PathBuf>,
+        /// The old rules. Default: those that are built in.
+        #[arg(long, value_name = "DIR")]
+        against: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Runs the command.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
@@ -176,6 +225,25 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Nodes => nodes::run(cli.config),
         Command::Warmup { json } => warmup::run(cli.config, json),
+        Command::Reload => reload::run(cli.config),
+        Command::Unclassified { json } => unclassified::run(cli.config, json),
+        Command::Rules { action } => match action {
+            RulesAction::Lint { folder, json } => rules::lint(cli.config, folder, json),
+            RulesAction::Replay {
+                file,
+                rules,
+                against,
+                json,
+            } => rules::replay(
+                cli.config,
+                &rules::Replay {
+                    file,
+                    rules,
+                    against,
+                    json,
+                },
+            ),
+        },
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };

@@ -1,4 +1,5 @@
-//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `nodes`, `warmup`, `why`, `migrate`.
+//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `lanes`, `nodes`, `reload`, `rules`, `unclassified`,
+//! `warmup`, `why`, `migrate`.
 //!
 //! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
 
@@ -13,7 +14,10 @@ mod logging;
 mod migrate;
 mod nodes;
 mod output;
+mod reload;
+mod rules;
 mod serve;
+mod unclassified;
 mod warmup;
 mod why;
 mod why_all;

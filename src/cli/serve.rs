@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,18 +11,21 @@ use super::args::ServeArgs;
 use super::{logging, output};
 use crate::app;
 use crate::config::{Settings, StoreSettings};
+use crate::reload::{Read, Reloader};
 
 /// The file that is read when none is named and it is there.
 const DEFAULT_FILE: &str = "config.yaml";
 
 pub(super) fn run(config: Option<PathBuf>, args: ServeArgs) -> Result<ExitCode> {
-    let (mut settings, from) = settings(config)?;
+    let (mut settings, from) = settings(config.clone())?;
     if let StoreSettings::Redis { guard, .. } = &mut settings.store {
         guard.allow_volatile = args.allow_volatile_queue;
         guard.accept_new_store = args.accept_new_store;
     }
     logging::init(settings.log_format, &settings.log_level)?;
-    actix::System::new().block_on(serve(settings, from))
+    let read = move || self::settings(config.clone()).map(|(settings, _)| settings);
+    let read: Read = Arc::new(move || read().map_err(|error| format!("{error:#}")));
+    actix::System::new().block_on(serve(settings, from, read))
 }
 
 /// Settings from the named file, else from `./config.yaml`, else the defaults; and where they are from.
@@ -42,10 +46,13 @@ pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn serve(settings: Settings, from: String) -> Result<ExitCode> {
+async fn serve(settings: Settings, from: String, read: Read) -> Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let hangup = signal(SignalKind::hangup())?;
     let data = settings.data.clone();
     let running = app::start(settings, &variable).await?;
+    running.reloader.reads(read);
+    actix::spawn(reload_on(hangup, Arc::clone(&running.reloader)));
     if let Some(key) = &running.first_key {
         output::say(&format!(
             "First start: made tenant \"default\". Its API key, shown this once:\n\n    {key}\n"
@@ -66,6 +73,14 @@ async fn serve(settings: Settings, from: String) -> Result<ExitCode> {
             tracing::warn!("stopped at once, as asked; what was under way is in the journal");
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Each SIGHUP reads config and rules again. What is wrong with them is logged, and nothing is changed.
+async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>) {
+    while hangup.recv().await.is_some() {
+        // The reloader has said it all.
+        drop(reloader.reload().await);
     }
 }
 

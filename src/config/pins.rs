@@ -101,8 +101,8 @@ pub(super) struct LanePin {
 }
 
 /// The providers with the operator's limits, and all pins.
-pub(super) fn read(raw: &Raw, sources: &[SourceId]) -> Result<(ProviderMap, Pins), ConfigError> {
-    let (mut map, mut pins) = (ProviderMap::built_in(), Pins::default());
+pub(super) fn read(raw: &Raw, mut map: ProviderMap, sources: &[SourceId]) -> Result<(ProviderMap, Pins), ConfigError> {
+    let mut pins = Pins::default();
     for (name, limits) in &raw.providers {
         let (key, id) = (format!("providers.{name}"), ProviderId::from(name.as_str()));
         if !map.knows(&id) {

@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::pins;
 use super::raw::{self, ByClass, Raw};
+use super::rules::RuleFiles;
 use super::store::{self, StoreSettings};
 use super::time::Time;
 use super::warmup::warmup;
@@ -21,11 +23,13 @@ use crate::api::ApiSettings;
 use crate::domain::{Class, Credentials, LaneLimits, ProviderId, SourceId, TlsPolicy};
 use crate::policy::admission::AdmissionSettings;
 use crate::policy::breaker::BreakerSettings;
+use crate::policy::classify::Classifier;
 use crate::policy::lane_gate::LaneGateSettings;
 use crate::policy::pins::Pins;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
 use crate::policy::routing::SourceRoom;
+use crate::policy::rules_file::RulesError;
 use crate::policy::settlement::SettlementSettings;
 use crate::policy::source_health::HealthSettings;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
@@ -49,6 +53,14 @@ pub enum ConfigError {
     /// It is not YAML, or a key is unknown, missing or has a wrong value: with line, column and the text around it.
     #[error("{0}")]
     Wrong(String),
+    /// A file of rules that cannot be used.
+    #[error("{path}: {error}")]
+    Rules {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, with its line.
+        error: RulesError,
+    },
     /// Keys that do not go together.
     #[error("{key}: {problem}")]
     Unfit {
@@ -68,6 +80,26 @@ pub struct DeclaredDomain {
     pub verified: bool,
     /// Whether its mail is signed.
     pub dkim: bool,
+}
+
+/// What settings were made from.
+#[derive(Clone)]
+pub struct Origin(pub Arc<Raw>);
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Origin")
+    }
+}
+
+/// What judges replies by an operator's rules.
+#[derive(Clone)]
+pub struct OperatorsRules(pub Arc<Classifier>);
+
+impl std::fmt::Debug for OperatorsRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OperatorsRules({} rules)", self.0.rules().count())
+    }
 }
 
 /// Everything an engine needs to know.
@@ -109,6 +141,10 @@ pub struct Settings {
     pub domains: Vec<DeclaredDomain>,
     /// Routes.
     pub routes: Vec<Route>,
+    /// Files of rules.
+    pub rules: RuleFiles,
+    /// What judges replies by the operator's rules; none means by those that are built in.
+    pub operators_rules: Option<OperatorsRules>,
     /// Providers, with the operator's limits.
     pub providers: ProviderMap,
     /// What else the operator fixed for lanes.
@@ -121,6 +157,8 @@ pub struct Settings {
     pub session_threads: usize,
     /// How long a shutdown waits.
     pub shutdown_grace: Duration,
+    /// What was written, so that a reload can tell what has changed.
+    pub origin: Origin,
 }
 
 impl Settings {
@@ -147,9 +185,17 @@ impl Settings {
 
     /// Turns what is written into what is used.
     pub fn from_raw(raw: Raw, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let rules = match raw.rules.as_str() {
+            "" => RuleFiles::built_in(),
+            folder => RuleFiles::read(Path::new(folder))?,
+        };
+        let operators_rules = match rules.folder() {
+            Some(_) => Some(OperatorsRules(Arc::new(rules.classifier()?))),
+            None => None,
+        };
         let sources = sources(&raw.sources, &raw.hostname)?;
         let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
-        let (providers, pins) = pins::read(&raw, &ids)?;
+        let (providers, pins) = pins::read(&raw, rules.provider_map()?, &ids)?;
         if raw.engine.lease.0 < LEASE_MIN {
             return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
         }
@@ -188,6 +234,8 @@ impl Settings {
                 })
                 .collect(),
             routes: routes(&raw.routes, env)?,
+            rules,
+            operators_rules,
             providers,
             pins,
             dialer: DialerSettings {
@@ -198,7 +246,17 @@ impl Settings {
             engine: engine(&raw)?,
             session_threads: raw.engine.session_threads,
             shutdown_grace: raw.engine.shutdown_grace.0,
+            origin: Origin(Arc::new(raw)),
         })
+    }
+
+    /// What judges replies: the operator's rules, else those that are built in.
+    #[must_use]
+    pub fn classifier(&self) -> Arc<Classifier> {
+        match &self.operators_rules {
+            Some(rules) => Arc::clone(&rules.0),
+            None => Arc::new(Classifier::built_in()),
+        }
     }
 }
 

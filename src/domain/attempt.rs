@@ -36,6 +36,34 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All of them, in the order of the conversation.
+    pub const ALL: [Self; 12] = [
+        Self::Prepare,
+        Self::Resolve,
+        Self::Connect,
+        Self::Banner,
+        Self::Ehlo,
+        Self::StartTls,
+        Self::Auth,
+        Self::MailFrom,
+        Self::RcptTo,
+        Self::Data,
+        Self::Body,
+        Self::Dot,
+    ];
+
+    /// The stage of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// Whether the other side replies at it.
+    #[must_use]
+    pub fn has_replies(self) -> bool {
+        self >= Self::Banner
+    }
+
     /// The name that API and metrics use.
     #[must_use]
     pub fn name(self) -> &'static str {

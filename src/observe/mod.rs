@@ -4,14 +4,19 @@
 //! `names.rs`. Never decides anything, never puts an address or a subject into a label or an info line, and never lets the
 //! number of label values grow with what strangers send: providers without a name of their own are `other`.
 
+mod judged;
 mod lanes;
 mod names;
 mod observer;
 mod registry;
+mod shadows;
 mod standings;
+mod unclassified;
 mod warmups;
 
 pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};
+pub use shadows::{Shadows, WouldHave};
 pub use standings::LaneStandings;
+pub use unclassified::{SHAPES_MAX, Unclassified, UnknownReply};

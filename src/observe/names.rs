@@ -83,6 +83,14 @@ pub(super) const ENDED: &str = "posthaste_ended_total";
 pub(super) const AMBIGUOUS: &str = "posthaste_ambiguous_total";
 /// Possible duplicates.
 pub(super) const POSSIBLE_DUPLICATES: &str = "posthaste_possible_duplicates_total";
+/// Signals of replies.
+pub(super) const SIGNALS: &str = "posthaste_lane_signals_total";
+/// Replies that no rule knows.
+pub(super) const UNCLASSIFIED: &str = "posthaste_unclassified_total";
+/// Shadow rules.
+pub(super) const RULES_SHADOW: &str = "posthaste_rules_shadow_total";
+/// Reloads.
+pub(super) const CONFIG_RELOADS: &str = "posthaste_config_reloads_total";
 /// Accept to delivered.
 pub(super) const DELIVERY_TIME: &str = "posthaste_delivery_seconds";
 /// Stages of SMTP.
@@ -224,6 +232,26 @@ pub const METRICS: &[Metric] = &[
         &["phase"],
         "Seconds of an SMTP phase: connect, greeting (to EHLO and AUTH), starttls (the handshake), envelope (MAIL to the \
          reply to DATA), body (to the final dot, recording the INTENT included) or dot (to the reply to it).",
+    ),
+    counter(
+        SIGNALS,
+        &["provider", "blame", "class"],
+        "Answers and failures that were no delivery, by whose doing they are (blame) and what kind (class).",
+    ),
+    counter(
+        UNCLASSIFIED,
+        &["provider"],
+        "Replies that only a fallback rule matched: no rule knows them; `posthaste unclassified` lists them.",
+    ),
+    counter(
+        RULES_SHADOW,
+        &["rule"],
+        "Replies that a shadow rule would have judged; /v1/admin/rules/shadow says how.",
+    ),
+    counter(
+        CONFIG_RELOADS,
+        &["result"],
+        "Times that config and rules were read again: ok, or refused because something in them is wrong.",
     ),
     gauge(
         OPEN_CONNECTIONS,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use metrics::{Counter, Histogram};
 
+use super::judged::{RELOADS, Reviews};
 use super::lanes::LaneBoard;
 use super::names;
 use super::registry::Registry;
@@ -52,6 +53,7 @@ pub struct Observer {
     other: ProviderId,
     /// Warm-ups as they were told of last.
     pub(super) warmups: Mutex<Vec<WarmupView>>,
+    pub(super) reviews: Reviews,
     standings: LaneStandings,
     last_said: Mutex<LastSaid>,
 }
@@ -83,6 +85,7 @@ impl Observer {
             strangers: Mutex::new(HashSet::new()),
             other: ProviderId::from("other"),
             warmups: Mutex::default(),
+            reviews: Reviews::default(),
             standings: LaneStandings::default(),
             last_said: Mutex::default(),
             registry,
@@ -102,6 +105,9 @@ impl Observer {
         }
         for kind in STORE_ERROR_KINDS {
             self.count(names::STORE_ERRORS, &[("kind", kind)], 0);
+        }
+        for result in RELOADS {
+            self.count(names::CONFIG_RELOADS, &[("result", result)], 0);
         }
         for reason in WITHHELD_REASONS {
             self.count(names::WITHHELD, &[("reason", reason)], 0);
@@ -354,7 +360,7 @@ impl Observer {
         self.registry.gauge(names::QUEUE_AGE, &[]).set(age);
     }
 
-    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], more: u64) {
+    pub(super) fn count(&self, name: &'static str, labels: &[(&'static str, &str)], more: u64) {
         self.registry.counter(name, labels).increment(more);
     }
 
@@ -403,7 +409,7 @@ impl Observer {
     }
 
     /// Providers of the rules and routes keep their names; of the sites of strangers only the first ones do.
-    fn provider_label(&self, provider: &ProviderId) -> ProviderId {
+    pub(super) fn provider_label(&self, provider: &ProviderId) -> ProviderId {
         if !provider.as_str().starts_with("site:") {
             return provider.clone();
         }

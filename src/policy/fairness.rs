@@ -61,6 +61,8 @@ pub enum Credit {
     ShutUntil(Timestamp),
     /// As many as the lane has when it is empty.
     Full,
+    /// From now on it has so many when it is empty.
+    Size(usize),
 }
 
 /// Free places of a lane.
@@ -98,7 +100,7 @@ impl LaneCredit {
     pub fn change(&mut self, change: Credit) {
         self.shut_until = match change {
             Credit::ShutUntil(until) => Some(until),
-            Credit::Add(_) => self.shut_until,
+            Credit::Add(_) | Credit::Size(_) => self.shut_until,
             Credit::Exactly(_) | Credit::Full => None,
         };
         self.left = match change {
@@ -106,7 +108,12 @@ impl LaneCredit {
             Credit::Add(places) => (self.left + places).min(self.full),
             Credit::Exactly(places) => places.min(self.full),
             Credit::Full => self.full,
+            Credit::Size(_) if self.shut_until.is_some() => 0,
+            Credit::Size(full) => (self.left + full.saturating_sub(self.full)).min(full),
         };
+        if let Credit::Size(full) = change {
+            self.full = full;
+        }
     }
 }
 
@@ -126,6 +133,13 @@ mod tests {
         assert_eq!(after(Credit::Add(2)), (2, Some(Timestamp(9))), "still shut");
         assert_eq!(after(Credit::Exactly(1)), (1, None));
         assert_eq!(after(Credit::Exactly(90)), (50, None));
+        assert_eq!(after(Credit::Size(80)), (80, None), "a larger lane has more places");
+        assert_eq!(after(Credit::Exactly(60)), (60, None));
+        assert_eq!(after(Credit::Size(40)), (40, None), "a smaller one has fewer");
+        assert_eq!(after(Credit::Full), (40, None));
+        after(Credit::ShutUntil(Timestamp(9)));
+        assert_eq!(after(Credit::Size(50)), (0, Some(Timestamp(9))), "still shut");
+        after(Credit::Exactly(50));
         assert_eq!(after(Credit::ShutUntil(Timestamp(9))), (0, Some(Timestamp(9))));
         assert_eq!(after(Credit::Full), (50, None));
     }

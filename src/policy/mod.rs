@@ -39,6 +39,7 @@ pub mod restart;
 pub mod retry;
 pub mod routing;
 pub mod rules_file;
+pub mod rules_lint;
 pub mod seed;
 pub mod session_limit;
 pub mod settlement;

@@ -7,6 +7,8 @@
 //! hosts of a domain must belong to the provider: a domain with a foreign host among them is not served by it alone, and
 //! is kept apart as a site of its own, with limits that are safe for anybody.
 
+pub(super) mod lint;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -15,8 +17,6 @@ use serde::Deserialize;
 use super::rules_file::{RulesError, read};
 use crate::domain::{LaneLimits, ProviderId};
 
-/// The providers that are built in.
-const DEFAULT_PROVIDERS: &str = include_str!("../../rules/providers.yaml");
 /// The form of the file that this program reads.
 const VERSION: u32 = 1;
 /// Providers in a file.
@@ -59,36 +59,37 @@ pub struct ProviderMap {
 }
 
 impl ProviderMap {
+    /// The text of the providers that are built in.
+    pub const BUILT_IN: &str = include_str!("../../rules/providers.yaml");
+
     /// The providers that are built in.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::from_yaml(DEFAULT_PROVIDERS).expect("tests read the built-in providers")
+        Self::from_yaml(Self::BUILT_IN).expect("tests read the built-in providers")
     }
 
     /// Providers of an operator; the form is described at the head of `rules/providers.yaml`.
     pub fn from_yaml(yaml: &str) -> Result<Self, RulesError> {
-        let raw: RawProviders = read(yaml)?;
-        if raw.version != VERSION {
-            let problem = format!("is {}, and this program reads {VERSION}", raw.version);
-            return Err(RulesError::rule("version", 0, problem));
-        }
-        if raw.providers.len() > PROVIDERS_MAX {
-            return Err(RulesError::rule("providers", 0, format!("at most {PROVIDERS_MAX}")));
-        }
-        let default = raw
-            .default
-            .over(LaneLimits::default())
-            .map_err(|problem| RulesError::rule("default", 0, problem))?;
-        let mut map = Self {
-            names: HashMap::new(),
-            limits: HashMap::new(),
-            default,
-        };
+        let raw = read_raw(yaml)?;
+        let mut map = Self::empty(&raw)?;
         for provider in raw.providers {
             let line = provider.defined.line();
             map.add(&provider.value, line)?;
         }
         Ok(map)
+    }
+
+    /// A map with the defaults of the file and nobody in it.
+    fn empty(raw: &RawProviders) -> Result<Self, RulesError> {
+        let default = raw
+            .default
+            .over(LaneLimits::default())
+            .map_err(|problem| RulesError::rule("default", 0, problem))?;
+        Ok(Self {
+            names: HashMap::new(),
+            limits: HashMap::new(),
+            default,
+        })
     }
 
     /// Who runs the mailboxes of a domain with these MX hosts; upper case and trailing dots do not matter, nor does the order.
@@ -159,6 +160,19 @@ impl ProviderMap {
                 .find_map(|(dot, _)| self.names.get(&host[dot..]))
         })
     }
+}
+
+/// Reads the file and checks what is not about single providers.
+fn read_raw(yaml: &str) -> Result<RawProviders, RulesError> {
+    let raw: RawProviders = read(yaml)?;
+    if raw.version != VERSION {
+        let problem = format!("is {}, and this program reads {VERSION}", raw.version);
+        return Err(RulesError::rule("version", 0, problem));
+    }
+    if raw.providers.len() > PROVIDERS_MAX {
+        return Err(RulesError::rule("providers", 0, format!("at most {PROVIDERS_MAX}")));
+    }
+    Ok(raw)
 }
 
 impl RawLimits {

@@ -104,6 +104,13 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
+    /// Changes everything that is known, for as long as it holds.
+    pub(super) fn revise(&self, change: impl Fn(&T) -> T) {
+        for mut entry in self.shared.entries.iter_mut() {
+            entry.known.revise(&change);
+        }
+    }
+
     /// Names kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use super::cache::{Cache, CacheLimits};
 use super::hosts::{interleave, no_host_left, order};
 use super::known::{Looked, NEGATIVE_TTL_MAX};
-use super::routes::{Route, RouteTable};
+use super::routes::{Route, RouteTable, is_route};
 use super::{Answer, Mx, Resolver};
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::domain::{Destination, DnsFailure, Host, LaneLimits, ProviderId, TlsPolicy};
 use crate::policy::mx::{MxPlan, no_records, plan};
 use crate::policy::provider_map::ProviderMap;
@@ -93,7 +94,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Destinations {
     asker: Asker,
-    routes: RouteTable,
+    routes: Current<RouteTable>,
     domains: Cache<Destination>,
     hosts: Cache<Vec<IpAddr>>,
 }
@@ -104,7 +105,7 @@ struct Asker {
     resolver: Arc<dyn Resolver>,
     /// Asked when the first says that a domain does not exist.
     second: Option<Arc<dyn Resolver>>,
-    map: Arc<dyn Providers>,
+    map: Arc<Current<Arc<dyn Providers>>>,
     port: u16,
     tls: TlsPolicy,
 }
@@ -129,13 +130,40 @@ impl Destinations {
             asker: Asker {
                 resolver,
                 second,
-                map,
+                map: Arc::new(Current::new(map)),
                 port: settings.port,
                 tls: settings.tls,
             },
-            routes: RouteTable::new(&routes),
+            routes: Current::new(RouteTable::new(&routes)),
             domains: Cache::new(limits.clone(), clock.clone()),
             hosts: Cache::new(limits, clock),
+        }
+    }
+
+    /// From now on these routes and providers count, for what is known already too. No name server is asked anew.
+    pub fn replace(&self, routes: &[Route], map: Arc<dyn Providers>) {
+        self.routes.replace(Arc::new(RouteTable::new(routes)));
+        self.asker.map.replace(Arc::new(map));
+        self.domains.revise(|destination| self.renewed(destination));
+    }
+
+    /// A destination with the provider and the limits that count now; as it was when its route is gone.
+    #[must_use]
+    pub fn renewed(&self, destination: &Destination) -> Destination {
+        let routes = self.routes.get();
+        if let Some(route) = routes.of_site(&destination.site) {
+            return Destination::clone(route);
+        }
+        if is_route(&destination.site) {
+            return destination.clone();
+        }
+        let map = self.asker.map.get();
+        let names: Vec<&str> = destination.hosts.iter().map(|host| host.name.as_str()).collect();
+        let provider = map.provider_of(&names);
+        Destination {
+            limits: map.limits(&provider),
+            provider,
+            ..destination.clone()
         }
     }
 
@@ -213,7 +241,7 @@ impl Destinations {
     /// The name to look up, or what is known of it without: a route's destination, or that it cannot exist.
     fn route_or_name<'a>(&self, domain: &'a str) -> Result<Cow<'a, str>, Result<Arc<Destination>, DnsFailure>> {
         let name = normal(domain).ok_or(Err(DnsFailure::NoDomain))?;
-        if let Some(destination) = self.routes.find(&name) {
+        if let Some(destination) = self.routes.get().find(&name) {
             return Err(Ok(Arc::clone(destination)));
         }
         if can_be_asked(&name) {
@@ -280,9 +308,10 @@ impl Asker {
         // One order for one set, so that equal sets have equal destinations.
         hosts.sort_by(|left, right| (left.preference, &left.name).cmp(&(right.preference, &right.name)));
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        let provider = self.map.provider_of(&names);
+        let map = self.map.get();
+        let provider = map.provider_of(&names);
         let destination = Destination {
-            limits: self.map.limits(&provider),
+            limits: map.limits(&provider),
             site: site_of(&hosts),
             provider,
             hosts,

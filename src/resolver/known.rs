@@ -109,6 +109,19 @@ impl<T> Known<T> {
         }
     }
 
+    /// The same knowledge, changed.
+    pub(super) fn revise(&mut self, change: impl Fn(&T) -> T) {
+        if let Some((good, _)) = &mut self.good {
+            *good = Arc::new(change(good));
+        }
+        if let Ok(result) = &mut self.result {
+            *result = match &self.good {
+                Some((good, _)) => Arc::clone(good),
+                None => Arc::new(change(result)),
+            };
+        }
+    }
+
     /// The answer, while it holds.
     pub(super) fn fresh(&self, now: Timestamp) -> Option<Result<Arc<T>, DnsFailure>> {
         (now < self.fresh_until).then(|| self.result.clone())

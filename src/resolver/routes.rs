@@ -34,6 +34,9 @@ pub struct Route {
     pub provider: Option<ProviderId>,
 }
 
+/// What the sites of routes begin with.
+const SITE_PREFIX: &str = "route:";
+
 /// Routes, ready for lookup.
 #[derive(Debug, Default)]
 pub(super) struct RouteTable {
@@ -63,6 +66,13 @@ impl RouteTable {
         table
     }
 
+    /// The destination of this site.
+    pub(super) fn of_site(&self, site: &str) -> Option<&Arc<Destination>> {
+        let all = self.exact.values().chain(self.under.values()).chain(&self.all);
+        let mut all = all.filter(|destination| &*destination.site == site);
+        all.next()
+    }
+
     /// The destination of a domain (lower case, no trailing dot), if a route names it.
     pub(super) fn find(&self, domain: &str) -> Option<&Arc<Destination>> {
         let parents = domain.match_indices('.').map(|(at, _)| &domain[at + 1..]);
@@ -77,8 +87,13 @@ impl RouteTable {
     }
 }
 
+/// Whether a site is that of a route.
+pub(super) fn is_route(site: &str) -> bool {
+    site.starts_with(SITE_PREFIX)
+}
+
 fn destination_of(route: &Route) -> Destination {
-    let own = format!("route:{}", route.name);
+    let own = format!("{SITE_PREFIX}{}", route.name);
     let name = normal(&route.host);
     let addresses = fixed_addresses(&name);
     Destination {

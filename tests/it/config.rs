@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use posthaste::config::{ConfigError, MANUAL, Raw, Settings, StoreSettings};
+use posthaste::config::{ConfigError, Difference, MANUAL, Raw, Settings, StoreSettings};
 use posthaste::domain::{Lane, ProviderId, SourceId};
 use posthaste::store::{GuardSettings, RedisSettings};
 
@@ -55,6 +55,46 @@ fn every_key_of_the_manual_is_used() {
     }
     assert!(tried > 50, "only {tried} values were changed");
     assert!(idle.is_empty(), "nothing changes with:\n{}", idle.join("\n"));
+}
+
+/// A reload takes over each key or names it as one that needs a restart: none is forgotten.
+#[test]
+fn every_key_of_the_manual_counts_after_a_reload_or_needs_a_restart() {
+    let manual: Raw = serde_saphyr::from_str(MANUAL).unwrap();
+    let same = Difference::between(&manual, &Raw::default());
+    assert_eq!(same, Difference::default());
+    let mut forgotten = Vec::new();
+    for (number, line) in MANUAL.lines().enumerate() {
+        for changed in other_values(line) {
+            let text: Vec<&str> = MANUAL
+                .lines()
+                .enumerate()
+                .map(|(at, line)| if at == number { &changed } else { line })
+                .collect();
+            let other: Raw = serde_saphyr::from_str(&text.join("\n")).unwrap();
+            if Difference::between(&manual, &other) == same {
+                forgotten.push(changed);
+            }
+        }
+    }
+    assert!(forgotten.is_empty(), "nobody hears of:\n{}", forgotten.join("\n"));
+    for (text, at_once) in [
+        ("rules: ./x", true),
+        ("routes: [{name: a, domains: [\"*\"], host: h, port: 25}]", true),
+        ("providers: {google: {connections: 3}}", true),
+        ("pins: [{source: a, provider: google, connections: 5}]", true),
+        ("sources: [{id: a}]", false),
+        ("domains: [{name: a.test}]", false),
+    ] {
+        let other: Raw = serde_saphyr::from_str(text).unwrap();
+        let found = Difference::between(&manual, &other);
+        let (taken, waits) = (found.at_once.len(), found.with_restart.len());
+        assert_eq!(
+            (taken, waits),
+            if at_once { (1, 0) } else { (0, 1) },
+            "{text}: {found:?}"
+        );
+    }
 }
 
 /// The line with one of its values changed, for each value that is a number, a time or a word.

@@ -28,6 +28,8 @@ const fn room(layer: u8, name: &'static str, beside: &'static [&'static str]) ->
 const ROOMS: &[Room] = &[
     // Deliberate bugs, in builds for tests only: any room may hold one.
     room(0, "sabotage", &[]),
+    // A value that is replaced as a whole; it knows nothing of what it holds.
+    room(0, "current", &[]),
     room(1, "domain", &[]),
     // Pure: values in, decisions or bytes out.
     room(2, "policy", &[]),
@@ -49,7 +51,9 @@ const ROOMS: &[Room] = &[
     room(6, "bootstrap", &[]),
     // One store into another; nothing of the engine.
     room(6, "migration", &[]),
-    room(6, "control", &["bootstrap"]),
+    // Takes over what another config says.
+    room(6, "reload", &[]),
+    room(6, "control", &["bootstrap", "reload"]),
     room(7, "app", &[]),
     room(8, "cli", &[]),
     // Doors, not rooms: the map and the command.

@@ -11,6 +11,7 @@ mod migration;
 
 mod redis;
 mod replies;
+mod rules;
 
 mod sabotage;
 

@@ -90,8 +90,8 @@ impl Isp {
     /// A session did not come up.
     pub(super) fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
         let now = self.now();
-        let verdict = self.tools.classifier.verdict(&self.provider, attempt);
-        let told = Told::of(attempt, &verdict, 0);
+        let judgement = self.tools.classifier.judge(&self.provider, attempt);
+        let told = Told::of(attempt, &judgement.verdict, 0);
         let Some(state) = self.lanes.get_mut(source) else {
             return;
         };
@@ -103,7 +103,8 @@ impl Isp {
             room.open_failed(site, told.report.action, up, now);
         });
         if up > 0 {
-            return;
+            let observer = &self.tools.surroundings.observer;
+            return observer.judged(&self.provider, attempt, &judgement, now);
         }
         // Nothing else is up: one Delivery tells its sender why the others wait.
         if let Some(Held { leased, .. }) = state.room.take_one(site) {

@@ -7,6 +7,7 @@
 mod domains;
 mod lanes;
 mod operator;
+mod reviews;
 mod routes;
 mod sources;
 mod warmup;

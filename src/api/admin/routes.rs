@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, lanes, sources, warmup, why, why_message};
+use super::{domains, lanes, reviews, sources, warmup, why, why_message};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -15,7 +15,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             "GET",
             [web::get().to(lanes::decisions)],
         ))
+        .service(resource("/rules/shadow", "GET", [web::get().to(reviews::shadow)]))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
+        .service(resource("/unclassified", "GET", [web::get().to(reviews::unclassified)]))
         .service(resource("/warmup", "GET", [web::get().to(warmup::list)]))
         .service(resource("/why", "GET", [web::get().to(why::get)]))
         .service(resource("/why/{id}", "GET", [web::get().to(why_message::get)]));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::failure;
-use super::reply::{MATCHER_BYTES_MAX, PATTERN_BYTES_MAX, Question, Shelf, check_pattern};
+use super::reply::{Found, MATCHER_BYTES_MAX, PATTERN_BYTES_MAX, Question, Shelf, check_pattern};
 use super::rule::{Permanence, RawRules, Rule};
 use super::wait::WaitReader;
 use crate::domain::{
@@ -18,17 +18,39 @@ use crate::domain::{
 use crate::policy::rules_file::{RulesError, read};
 use crate::sabotage::{self, Bug};
 
-/// The rules that are built in.
-const DEFAULT_RULES: &str = include_str!("../../../rules/bounces.yaml");
 /// The form of the file that this program reads.
 const VERSION: u32 = 1;
 /// Rules in a file.
 const RULES_MAX: usize = 2000;
 
+/// A Verdict, and what else is worth knowing about how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What the attempt means.
+    pub verdict: Verdict,
+    /// Whether only a fallback rule matched: no rule knows this reply, and somebody should look at it.
+    pub is_unknown: bool,
+    /// What a shadow rule would have said instead.
+    pub shadow: Option<Verdict>,
+}
+
+impl Judgement {
+    /// What the lane has to do about it.
+    #[must_use]
+    pub fn lane_action(&self) -> LaneAction {
+        match &self.verdict {
+            Verdict::Delivered => LaneAction::None,
+            Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
+                lane_action(cause)
+            }
+        }
+    }
+}
+
 /// Judges attempts. Made once, shared by all; it holds no state of its own.
 #[derive(Debug)]
 pub struct Classifier {
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
     by_provider: HashMap<ProviderId, Shelf>,
     any_temporary: Shelf,
     any_permanent: Shelf,
@@ -37,28 +59,29 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// The text of the rules that are built in.
+    pub const BUILT_IN: &str = include_str!("../../../rules/bounces.yaml");
+
     /// The rules that are built in.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::from_yaml(DEFAULT_RULES).expect("tests read the built-in rules")
+        Self::from_yaml(Self::BUILT_IN).expect("tests read the built-in rules")
     }
 
     /// Rules of an operator; the form is described at the head of `rules/bounces.yaml`.
     pub fn from_yaml(yaml: &str) -> Result<Self, RulesError> {
-        let raw: RawRules = read(yaml)?;
-        if raw.version != VERSION {
-            let problem = format!("is {}, and this program reads {VERSION}", raw.version);
-            return Err(RulesError::rule("version", 0, problem));
-        }
-        if raw.rules.len() > RULES_MAX {
-            return Err(RulesError::rule("rules", 0, format!("at most {RULES_MAX} of them")));
-        }
+        let raw = read_raw(yaml)?;
         let mut rules = Vec::with_capacity(raw.rules.len());
         for spanned in raw.rules {
             let line = spanned.defined.line();
             rules.push(Rule::new(spanned.value, line)?);
         }
         check(&rules)?;
+        Self::of_rules(rules, &raw.never_suppress_text)
+    }
+
+    /// Puts checked rules on their shelves.
+    pub(super) fn of_rules(rules: Vec<Rule>, never_suppress: &str) -> Result<Self, RulesError> {
         let generic = |rule: &Rule, digit: u16| {
             rule.providers.is_empty() && (digit * 100..digit * 100 + 100).any(|code| rule.fits_code(code))
         };
@@ -75,7 +98,7 @@ impl Classifier {
             by_provider,
             any_temporary,
             any_permanent,
-            never_suppress: text_guard(&raw.never_suppress_text)?,
+            never_suppress: text_guard(never_suppress)?,
             wait: WaitReader::new(),
             rules,
         })
@@ -84,10 +107,21 @@ impl Classifier {
     /// What `attempt` means. `provider` is who runs the mailbox, and decides which rules are asked first.
     #[must_use]
     pub fn verdict(&self, provider: &ProviderId, attempt: &Attempt) -> Verdict {
+        self.judge(provider, attempt).verdict
+    }
+
+    /// The same, with what the reviewers of rules want to know.
+    #[must_use]
+    pub fn judge(&self, provider: &ProviderId, attempt: &Attempt) -> Judgement {
+        let known = |verdict| Judgement {
+            verdict,
+            is_unknown: false,
+            shadow: None,
+        };
         match &attempt.outcome {
-            AttemptOutcome::Accepted(_) => Verdict::Delivered,
+            AttemptOutcome::Accepted(_) => known(Verdict::Delivered),
             AttemptOutcome::Refused(reply) => self.refused(provider, attempt.stage, reply),
-            AttemptOutcome::Failed(failure) => failure::verdict(attempt.stage, failure),
+            AttemptOutcome::Failed(failure) => known(failure::verdict(attempt.stage, failure)),
         }
     }
 
@@ -101,30 +135,60 @@ impl Classifier {
         self.by_provider.keys()
     }
 
-    fn refused(&self, provider: &ProviderId, stage: Stage, reply: &Reply) -> Verdict {
+    /// What a reply means that `provider` gave at this stage.
+    #[must_use]
+    pub fn refused(&self, provider: &ProviderId, stage: Stage, reply: &Reply) -> Judgement {
         let question = Question::new(reply, stage);
-        let any = match reply.code {
+        let found = self.find(Some(provider), &question);
+        let Some(rule) = found.rule.map(|index| &self.rules[index]) else {
+            return unexpected(stage);
+        };
+        Judgement {
+            verdict: self.verdict_by(rule, &question),
+            is_unknown: rule.fallback,
+            shadow: found.shadow.map(|index| self.verdict_by(&self.rules[index], &question)),
+        }
+    }
+
+    /// The rules for a reply: of its provider first, then of anybody. None of them for a code that is neither 4xx nor 5xx.
+    pub(super) fn find(&self, provider: Option<&ProviderId>, question: &Question<'_>) -> Found {
+        let any = match question.code {
             400..=499 => &self.any_temporary,
             500..=599 => &self.any_permanent,
-            _ => return unexpected(stage),
+            _ => return Found::default(),
         };
-        let rule = self
-            .by_provider
-            .get(provider)
-            .and_then(|shelf| shelf.first(&self.rules, &question))
-            .or_else(|| any.first(&self.rules, &question))
-            .map(|index| &self.rules[index])
-            .expect("from_yaml demands a last rule that asks nothing");
-        let judged = stage >= Stage::MailFrom;
+        let own = provider
+            .and_then(|provider| self.by_provider.get(provider))
+            .map(|shelf| shelf.find(&self.rules, question))
+            .unwrap_or_default();
+        if own.rule.is_some() {
+            return own;
+        }
+        let any = any.find(&self.rules, question);
+        Found {
+            rule: any.rule,
+            shadow: own.shadow.or(any.shadow),
+        }
+    }
+
+    /// The shelves: rules that are asked together, as indexes in their order.
+    pub(super) fn shelves(&self) -> Vec<Vec<usize>> {
+        let own = self.by_provider.values();
+        let all = own.chain([&self.any_temporary, &self.any_permanent]);
+        all.map(|shelf| shelf.rules().collect()).collect()
+    }
+
+    fn verdict_by(&self, rule: &Rule, question: &Question<'_>) -> Verdict {
+        let judged = question.stage >= Stage::MailFrom;
         let bounces = match rule.permanence {
             Permanence::Retry => false,
             Permanence::Bounce => true,
-            Permanence::Code => judged && reply.code >= 500,
+            Permanence::Code => judged && question.code >= 500,
         };
         if bounces {
             Verdict::Bounce {
                 cause: rule.cause.clone(),
-                suppress: (rule.suppress || sabotage::is(Bug::ReputationSuppresses)) && self.may_suppress(&question),
+                suppress: (rule.suppress || sabotage::is(Bug::ReputationSuppresses)) && self.may_suppress(question),
             }
         } else {
             Verdict::Retry {
@@ -157,8 +221,21 @@ pub fn lane_action(cause: &Cause) -> LaneAction {
     }
 }
 
+/// Reads the file and checks what is not about single rules.
+pub(super) fn read_raw(yaml: &str) -> Result<RawRules, RulesError> {
+    let raw: RawRules = read(yaml)?;
+    if raw.version != VERSION {
+        let problem = format!("is {}, and this program reads {VERSION}", raw.version);
+        return Err(RulesError::rule("version", 0, problem));
+    }
+    if raw.rules.len() > RULES_MAX {
+        return Err(RulesError::rule("rules", 0, format!("at most {RULES_MAX} of them")));
+    }
+    Ok(raw)
+}
+
 /// What holds for the rules as a whole.
-fn check(rules: &[Rule]) -> Result<(), RulesError> {
+pub(super) fn check(rules: &[Rule]) -> Result<(), RulesError> {
     let mut names = HashSet::new();
     for rule in rules {
         let wrong = |problem: String| RulesError::rule(&rule.cause.rule, rule.line, problem);
@@ -169,7 +246,7 @@ fn check(rules: &[Rule]) -> Result<(), RulesError> {
             check_pattern(text).map_err(|error| wrong(format!("text: {error}")))?;
         }
     }
-    let catch_all = rules.iter().position(Rule::asks_nothing);
+    let catch_all = rules.iter().position(|rule| rule.asks_nothing() && !rule.shadow);
     match (catch_all, rules.last()) {
         (Some(index), _) if index + 1 == rules.len() => Ok(()),
         (Some(index), _) => Err(RulesError::rule(
@@ -202,8 +279,8 @@ fn text_guard(pattern: &str) -> Result<Regex, RulesError> {
 }
 
 /// A refusal that is neither 4xx nor 5xx: the other side is out of step. Nobody was judged.
-fn unexpected(stage: Stage) -> Verdict {
-    Verdict::Retry {
+fn unexpected(stage: Stage) -> Judgement {
+    let verdict = Verdict::Retry {
         cause: Cause {
             class: BounceClass::Protocol,
             blame: Blame::Provider,
@@ -212,5 +289,10 @@ fn unexpected(stage: Stage) -> Verdict {
         },
         after: None::<Duration>,
         counts: stage >= Stage::MailFrom,
+    };
+    Judgement {
+        verdict,
+        is_unknown: true,
+        shadow: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the rule for a refusal.
 //!
-//! Takes the rules in order, gives the first that matches a [`Question`]. The rules stand on shelves, one for each provider
+//! Takes the rules in order, gives the first that matches a [`Question`], and a shadow rule that would have come before it. The rules stand on shelves, one for each provider
 //! and one for each first digit, so that a reply is held against some dozens of rules and not against all; the texts of a
 //! shelf are matched in one pass, and only when a rule that fits otherwise asks for its text.
 
@@ -98,20 +98,41 @@ impl Shelf {
         Ok(Self { rules: places, texts })
     }
 
-    /// The index of the first rule that matches.
-    pub(super) fn first(&self, rules: &[Rule], question: &Question<'_>) -> Option<usize> {
+    /// The first rule that matches, and the first shadow rule before it that would have.
+    pub(super) fn find(&self, rules: &[Rule], question: &Question<'_>) -> Found {
         let mut matches: Option<SetMatches> = None;
-        self.rules
-            .iter()
-            .filter(|place| rules[place.rule].fits(question))
-            .find(|place| match place.text {
-                None => true,
-                Some(text) => matches
+        let mut found = Found::default();
+        for place in self.rules.iter().filter(|place| rules[place.rule].fits(question)) {
+            let matched = place.text.is_none_or(|text| {
+                matches
                     .get_or_insert_with(|| self.texts.matches(&question.text))
-                    .matched(text),
-            })
-            .map(|place| place.rule)
+                    .matched(text)
+            });
+            if !matched {
+                continue;
+            }
+            if !rules[place.rule].shadow {
+                found.rule = Some(place.rule);
+                break;
+            }
+            found.shadow.get_or_insert(place.rule);
+        }
+        found
     }
+
+    /// Indexes of its rules, in their order.
+    pub(super) fn rules(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rules.iter().map(|place| place.rule)
+    }
+}
+
+/// What a shelf has for a reply: indexes of rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The rule that judges.
+    pub(super) rule: Option<usize>,
+    /// The shadow rule that would have.
+    pub(super) shadow: Option<usize>,
 }
 
 /// Checks the text of one rule by itself, so that an error can name the rule.

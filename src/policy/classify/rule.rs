@@ -44,6 +44,10 @@ pub(super) struct RawRule {
     #[serde(default)]
     suppress: bool,
     after: Option<String>,
+    #[serde(default)]
+    fallback: bool,
+    #[serde(default)]
+    shadow: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,9 +84,13 @@ pub(super) struct Rule {
     pub(super) permanence: Permanence,
     pub(super) suppress: bool,
     pub(super) after: Option<Duration>,
-    codes: Vec<CodePattern>,
-    enhanced: Vec<EnhancedPattern>,
-    stages: Vec<Stage>,
+    /// A reply that only this one matches is not really known.
+    pub(super) fallback: bool,
+    /// It judges nothing; what it would have said is reported.
+    pub(super) shadow: bool,
+    pub(super) codes: Vec<CodePattern>,
+    pub(super) enhanced: Vec<EnhancedPattern>,
+    pub(super) stages: Vec<Stage>,
 }
 
 impl Rule {
@@ -116,6 +124,9 @@ impl Rule {
         if raw.after.is_some() && raw.permanence == Permanence::Bounce {
             return Err(wrong("a bounce has no next attempt: leave out after".to_owned()));
         }
+        if raw.shadow && raw.fallback {
+            return Err(wrong("a shadow rule judges nothing: leave out fallback".to_owned()));
+        }
         // In a literal string of YAML two backslashes are two backslashes: such a pattern looks for a backslash.
         if raw.text.as_ref().is_some_and(|text| text.contains(r"\\")) {
             return Err(wrong("text: write one backslash, not two".to_owned()));
@@ -133,6 +144,8 @@ impl Rule {
             permanence: raw.permanence,
             suppress: raw.suppress,
             after,
+            fallback: raw.fallback,
+            shadow: raw.shadow,
             codes,
             enhanced,
             stages,
@@ -188,24 +201,12 @@ fn each<T>(items: &[String], field: &str, read: fn(&str) -> Option<T>) -> Result
 
 /// The stages at which there are replies.
 fn stage(name: &str) -> Option<Stage> {
-    [
-        Stage::Banner,
-        Stage::Ehlo,
-        Stage::StartTls,
-        Stage::Auth,
-        Stage::MailFrom,
-        Stage::RcptTo,
-        Stage::Data,
-        Stage::Body,
-        Stage::Dot,
-    ]
-    .into_iter()
-    .find(|stage| stage.name() == name)
+    Stage::of_name(name).filter(|stage| stage.has_replies())
 }
 
 /// `421`, `45x`, `5xx`: lowest and highest code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CodePattern(u16, u16);
+pub(super) struct CodePattern(pub(super) u16, pub(super) u16);
 
 impl CodePattern {
     fn parse(text: &str) -> Option<Self> {
@@ -226,10 +227,10 @@ impl CodePattern {
 
 /// `5.7.1`, `4.7`, `x.1.1`, `5.7.606-649`: class, subject, and lowest and highest detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct EnhancedPattern {
-    class: Option<u8>,
-    subject: u16,
-    detail: (u16, u16),
+pub(super) struct EnhancedPattern {
+    pub(super) class: Option<u8>,
+    pub(super) subject: u16,
+    pub(super) detail: (u16, u16),
 }
 
 impl EnhancedPattern {

@@ -487,3 +487,54 @@ async fn each_session_orders_hosts_anew_from_one_cached_answer() {
     assert!(chi < 10.8, "{first:?}");
     assert_eq!(table.mx_queries("a.test"), 1);
 }
+
+/// Google's are somebody else's now, with more connections.
+#[derive(Debug)]
+struct Another;
+
+impl Providers for Another {
+    fn provider_of(&self, _: &[&str]) -> ProviderId {
+        ProviderId::from("another")
+    }
+
+    fn limits(&self, _: &ProviderId) -> LaneLimits {
+        LaneLimits {
+            connections: 9,
+            ..LaneLimits::default()
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_providers_and_routes_count_at_once_and_no_name_server_is_asked_anew() {
+    let table = Fixed::new().with_mx("example.com", &[(10, "mx.example.com")]);
+    let route = |host: &str| Route {
+        name: "lab".to_owned(),
+        patterns: vec!["*.test".to_owned()],
+        host: host.to_owned(),
+        port: 25,
+        tls: TlsPolicy::Off,
+        auth: None,
+        limits: LaneLimits::default(),
+        provider: None,
+    };
+    let destinations = new(&table, None, vec![route("192.0.2.1")]);
+    let found = destinations.find("example.com").await.expect("it has a host");
+    assert_eq!((found.provider.as_str(), found.limits.connections), ("google", 5));
+    destinations.replace(&[route("192.0.2.2")], Arc::new(Another));
+    let known = destinations
+        .cached("example.com")
+        .expect("it is known")
+        .expect("it has a host");
+    assert_eq!((known.provider.as_str(), known.limits.connections), ("another", 9));
+    let routed = destinations.cached("a.test").expect("a route").expect("a host");
+    assert_eq!(routed.hosts[0].name, "192.0.2.2");
+    assert_eq!(destinations.renewed(&found).limits.connections, 9);
+    assert_eq!(table.mx_queries("example.com"), 1, "no name server was asked anew");
+    destinations.replace(&[], Arc::new(Another));
+    assert_eq!(
+        destinations.renewed(&routed),
+        *routed,
+        "its route is gone: it stays as it was"
+    );
+}

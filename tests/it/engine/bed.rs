@@ -288,6 +288,11 @@ impl Bed {
         self.running.take().expect("runs").stop().await
     }
 
+    /// What reads config and rules again.
+    pub(crate) fn reloader(&self) -> Arc<posthaste::reload::Reloader> {
+        Arc::clone(&self.running.as_ref().expect("runs").reloader)
+    }
+
     /// The door of the engine, to be used from another task.
     pub(crate) fn http(&self) -> Http {
         self.http.clone()

@@ -18,6 +18,7 @@ mod nodes;
 mod panics;
 #[cfg(target_os = "linux")]
 mod pressure;
+mod reload;
 mod store_faults;
 mod waits;
 mod warmup;

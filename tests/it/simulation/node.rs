@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use posthaste::actors::crafter::Crafter;
 use posthaste::actors::engine::Engine;
+use posthaste::actors::in_use::{Figures, RulesInUse};
 use posthaste::actors::lane_book::LaneBook;
 use posthaste::actors::ownership::Ownership;
 use posthaste::actors::spawner::Spawner;
@@ -20,6 +21,7 @@ use posthaste::actors::supervisor::Surroundings;
 use posthaste::actors::tools::{Draining, EngineSettings, SourceSettings, Tools};
 use posthaste::actors::warmups::{WarmupSettings, Warmups};
 use posthaste::clock::Clock;
+use posthaste::current::Current;
 use posthaste::domain::{Class, NodeId, SourceId};
 use posthaste::mail::return_path::ReturnPathKey;
 use posthaste::observe::Observer;
@@ -206,6 +208,7 @@ fn tools(
         destinations: Arc::new(destinations),
         dialer: Arc::new(dialer().over(Arc::new(network), clock.clone())),
         classifier: classifier(),
+        figures: Arc::new(Current::new(Figures::of(&settings(world.book().plan.pauses)))),
         crafter: Arc::new(Crafter::new(
             Arc::clone(store) as Arc<dyn posthaste::store::Store>,
             clock.clone(),
@@ -272,9 +275,9 @@ fn dialer() -> &'static Dialer {
 }
 
 /// Made once: it reads all rules.
-fn classifier() -> Arc<Classifier> {
-    static CLASSIFIER: OnceLock<Arc<Classifier>> = OnceLock::new();
-    Arc::clone(CLASSIFIER.get_or_init(|| Arc::new(Classifier::built_in())))
+fn classifier() -> Arc<RulesInUse> {
+    static RULES: OnceLock<Arc<RulesInUse>> = OnceLock::new();
+    Arc::clone(RULES.get_or_init(|| Arc::new(RulesInUse::new(Arc::new(Classifier::built_in())))))
 }
 
 fn settings((first_pause, longest_pause): (Duration, Duration)) -> EngineSettings {
@@ -308,6 +311,8 @@ fn settings((first_pause, longest_pause): (Duration, Duration)) -> EngineSetting
             no_address_max: Duration::from_secs(600),
             ..SettlementSettings::default()
         },
+        // A list for people: no promise rests on it, and its writes would only move the faults.
+        reviews_every: Duration::from_secs(1 << 30),
         ..EngineSettings::default()
     }
 }
