@@ -256,6 +256,18 @@ impl Warmups {
         }
     }
 
+    /// That of a lane, if it is warmed up and its state was read.
+    #[must_use]
+    pub fn of(&self, lane: &Lane, now: Timestamp) -> Option<WarmupView> {
+        let view = |entry: &mut Entry| WarmupView {
+            lane: lane.clone(),
+            window: entry.window(now),
+            progress: entry.warmup.progress(),
+            next_cap: entry.warmup.next_cap(),
+        };
+        self.with(lane, now, view).ok()
+    }
+
     /// All of them, by lane.
     #[must_use]
     pub fn list(&self, now: Timestamp) -> Vec<WarmupView> {

@@ -21,7 +21,7 @@ use super::warmup_ladder::{Ladder, times};
 use crate::domain::{Lane, LaneAction, Timestamp};
 
 /// In an hour at most this part of the day's cap goes out.
-const HOURS_OF_A_CAP: u64 = 12;
+pub const HOURS_OF_A_CAP: u64 = 12;
 /// Of 1,000 messages this many may be put off on a day after which the cap grows; it must be fewer.
 const DEFERRED_PER_1000: u64 = 5;
 /// The same for complaints.
@@ -156,6 +156,12 @@ pub struct Warmup {
 #[must_use]
 pub fn day_of(now: Timestamp) -> u32 {
     u32::try_from(now.0 / DAY).unwrap_or(u32::MAX)
+}
+
+/// When a UTC day begins.
+#[must_use]
+pub fn day_begins(day: u32) -> Timestamp {
+    Timestamp(u64::from(day).saturating_mul(DAY))
 }
 
 impl Warmup {

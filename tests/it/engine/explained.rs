@@ -6,7 +6,7 @@ use std::time::Duration;
 use posthaste::config::Settings;
 use posthaste::domain::{
     Body, Class, Content, Delivery, DeliveryId, Event, EventKind, Mailbox, Message, MessageId, Recipient, Role, State,
-    TenantId,
+    TenantId, Timestamp,
 };
 use posthaste::queue::{Accept, Accepted};
 use provider_sim::{Act, Script, Stage};
@@ -119,17 +119,14 @@ async fn scheduled_mail_tells_when_it_will_probably_go() {
     );
 }
 
-/// A Delivery that does not say why it waits: nothing of ours makes one.
-async fn plant(bed: &Bed) -> DeliveryId {
-    let now = bed.clock.now();
-    let id = MessageId(uuid::Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0001));
+/// An empty message to one recipient.
+fn empty_message(now: Timestamp, expires_at: Timestamp) -> Message {
     let mailbox = |address: &str| Mailbox {
         name: None,
         address: address.to_owned(),
     };
-    let expires_at = now.plus(Duration::from_secs(9_000));
-    let message = Message {
-        id,
+    Message {
+        id: MessageId(uuid::Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0001)),
         tenant: TenantId(1),
         class: Class::Transactional,
         created_at: now,
@@ -146,7 +143,14 @@ async fn plant(bed: &Bed) -> DeliveryId {
         headers: Vec::new(),
         tags: Vec::new(),
         metadata: Vec::new(),
-    };
+    }
+}
+
+/// A Delivery that does not say why it waits: nothing of ours makes one.
+async fn plant(bed: &Bed) -> DeliveryId {
+    let now = bed.clock.now();
+    let expires_at = now.plus(Duration::from_secs(9_000));
+    let message = empty_message(now, expires_at);
     let body = Body {
         content: Content::Inline {
             subject: String::new(),
@@ -157,7 +161,7 @@ async fn plant(bed: &Bed) -> DeliveryId {
     };
     let delivery = Delivery {
         id: DeliveryId {
-            message: id,
+            message: message.id,
             recipient: 0,
         },
         tenant: TenantId(1),
