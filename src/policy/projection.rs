@@ -134,7 +134,9 @@ pub fn explain(
                 let projected = project(until.unwrap_or(now), delivery.expires_at, 0, Some(standing), now);
                 told(standing.why, until, Some(lane), None, projected)
             }
-            (lane, _) => told(Why::InProgress, None, lane, None, Projection::At(now)),
+            // In the lane's room, and the lane has not said a word yet.
+            (Some(lane), None) => told(Why::LaneFull, None, Some(lane), None, Projection::Unknown),
+            (None, _) => told(Why::InProgress, None, None, None, Projection::At(now)),
         },
     })
 }
