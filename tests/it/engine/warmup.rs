@@ -112,7 +112,7 @@ async fn a_new_source_sends_no_more_than_its_cap_however_often_it_is_killed_and_
         tokio::time::timeout(WITHIN, decided)
             .await
             .expect("they are decided on");
-        let total = receiver.ledger().total() as u64;
+        let total = receiver.ledger().total();
         assert!(total <= allowed(began, FIRST_HOUR), "{total} went");
         process.kill().await;
     }
