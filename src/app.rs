@@ -13,6 +13,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
 
+use crate::actors::bookkeeper;
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
 use crate::actors::inspector::Inspector;
@@ -30,7 +31,7 @@ use crate::control;
 use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
 use crate::migration;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reputation};
 use crate::policy::classify::Classifier;
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
@@ -214,6 +215,7 @@ pub async fn start_on(
     bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
+    bookkeeper::restore(&tools).await?;
     if let Err(error) = tools.lanes.memories.load(&*seams.store).await {
         tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
     }
@@ -228,6 +230,7 @@ pub async fn start_on(
         observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
+        reputation: Arc::clone(&tools.reputation),
     });
     let state = Arc::new(state.asking(engine.inquiries()));
     let workers = if settings.api_workers == 0 {
@@ -342,6 +345,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        reputation: Arc::new(Reputation::new(settings.tenants.clone())),
         lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
         draining: Draining::default(),

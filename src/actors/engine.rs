@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::bookkeeper::{self, Bookkeeper};
 use super::inquiries::Inquiries;
 use super::intake::IntakeParts;
 use super::isps::Isps;
@@ -31,6 +32,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _bookkeeper: Handle<Bookkeeper>,
     _scribe: Handle<Scribe>,
     keeper: Handle<Keeper>,
     isps: Isps,
@@ -87,12 +89,17 @@ impl Engine {
                 Janitor::new(tools.clone(), settler.clone())
             })
         };
+        let bookkeeper = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Bookkeeper::new(tools.clone()))
+        };
         Self {
             tools: tools.clone(),
             scheduler,
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _bookkeeper: bookkeeper,
             _scribe: scribe,
             keeper,
             isps,
@@ -130,6 +137,11 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        let now = self.tools.surroundings.clock.now();
+        let kept = tokio::time::timeout(LEAVE_LONGEST, bookkeeper::keep(&self.tools, now)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::warn!("the store did not take the last counts of reputation");
+        }
         // What is not written down now was written a few seconds ago.
         if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
             .await

@@ -16,10 +16,11 @@ use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
 use crate::domain::{Lane, SourceId};
+use crate::observe::Reputation;
 use crate::policy::classify::Classifier;
 use crate::policy::fairness::LookAhead;
 use crate::policy::lane_gate::{LaneGateSettings, Live};
-use crate::policy::routing::SourceRoom;
+use crate::policy::routing::{SHARED_POOL, SourceRoom};
 use crate::policy::settlement::SettlementSettings;
 use crate::queue::Queue;
 use crate::resolver::Destinations;
@@ -37,6 +38,8 @@ pub struct EngineSettings {
     pub session_idle_longest: Duration,
     /// How much is taken from the queue ahead.
     pub look_ahead: LookAhead,
+    /// The pool that mail of each class goes from, by [`crate::domain::Class::index`], unless its tenant has one.
+    pub pools: [String; 3],
     /// How lanes yield.
     pub gate: LaneGateSettings,
     /// How attempts are settled.
@@ -66,6 +69,7 @@ impl Default for EngineSettings {
             tick: Duration::from_millis(200),
             session_idle_longest: Duration::from_secs(10),
             look_ahead: LookAhead::default(),
+            pools: [SHARED_POOL; 3].map(str::to_owned),
             gate: LaneGateSettings::default(),
             settlement: SettlementSettings::default(),
             addresses_per_attempt_max: 5,
@@ -120,6 +124,8 @@ pub struct Tools {
     pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
+    /// Who has which name, and what follows; outlives a restarted actor.
+    pub reputation: Arc<Reputation>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }

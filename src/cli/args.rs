@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::tenants::{self, TenantAction};
 use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output, serve, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
@@ -89,6 +90,12 @@ pub enum Command {
     /// A node says that it is there six times in a lease (`engine.lease`). One that died is listed until its time is over;
     /// then the others take its sources.
     Nodes,
+    /// Show how tenants are treated for their bounces and complaints; pause or resume a stream of one.
+    Tenants {
+        /// What to do; nothing shows them.
+        #[command(subcommand)]
+        action: Option<TenantAction>,
+    },
     /// Say why a message has not gone out yet, or what became of it.
     Why {
         /// The id that the API gave: 202's `id`.
@@ -166,6 +173,7 @@ pub fn run(cli: Cli) -> ExitCode {
             lanes::run(cli.config, source.as_deref().zip(provider.as_deref()), json)
         }
         Command::Nodes => nodes::run(cli.config),
+        Command::Tenants { action } => tenants::run(cli.config, action.as_ref()),
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };

@@ -14,6 +14,7 @@ mod migrate;
 mod nodes;
 mod output;
 mod serve;
+mod tenants;
 mod why;
 mod why_all;
 

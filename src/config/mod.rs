@@ -8,6 +8,7 @@ mod pins;
 mod raw;
 mod settings;
 mod store;
+mod tenants;
 mod time;
 mod words;
 

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::pins;
 use super::raw::{self, ByClass, Raw};
 use super::store::{self, StoreSettings};
+use super::tenants;
 use super::time::Time;
 use super::words::{LogFormat, Positive, Rate};
 use crate::actors::tools::{EngineSettings, SourceSettings};
@@ -21,12 +22,14 @@ use crate::domain::{Class, Credentials, LaneLimits, ProviderId, SourceId, TlsPol
 use crate::policy::admission::AdmissionSettings;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::lane_gate::LaneGateSettings;
+use crate::policy::netblock::Netblock;
 use crate::policy::pins::Pins;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
-use crate::policy::routing::SourceRoom;
+use crate::policy::routing::{SHARED_POOL, SourceRoom};
 use crate::policy::settlement::SettlementSettings;
 use crate::policy::source_health::HealthSettings;
+use crate::policy::tenant_policy::TenantSettings;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
 use crate::transport::{Deadlines, DialerSettings};
 
@@ -102,6 +105,8 @@ pub struct Settings {
     pub destinations: DestinationSettings,
     /// Sources; one without an address when none is configured.
     pub sources: Vec<SourceSettings>,
+    /// Tenants: policies, weights, pools.
+    pub tenants: TenantSettings,
     /// How they are looked at.
     pub health: HealthSettings,
     /// Declared domains.
@@ -149,6 +154,8 @@ impl Settings {
         let sources = sources(&raw.sources, &raw.hostname)?;
         let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
         let (providers, pins) = pins::read(&raw, &ids)?;
+        let tenants = tenants::settings(&raw.tenants)?;
+        let pools = tenants::pools(&raw.pools, &tenants, &sources)?;
         if raw.engine.lease.0 < LEASE_MIN {
             return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
         }
@@ -176,6 +183,7 @@ impl Settings {
                 ..DestinationSettings::default()
             },
             sources,
+            tenants,
             health: raw.health.settings()?,
             domains: raw
                 .domains
@@ -194,7 +202,7 @@ impl Settings {
                 allowed: raw.delivery.allow_networks.clone(),
                 extra_roots: Vec::new(),
             },
-            engine: engine(&raw),
+            engine: EngineSettings { pools, ..engine(&raw) },
             session_threads: raw.engine.session_threads,
             shutdown_grace: raw.engine.shutdown_grace.0,
         })
@@ -228,11 +236,7 @@ fn resolver(servers: &[SocketAddr], query_timeout: Time) -> ResolverSettings {
 
 fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, ConfigError> {
     if raw.is_empty() {
-        let room = SourceRoom {
-            id: SourceId::from("default"),
-            classes: Class::ALL.to_vec(),
-            enabled: true,
-        };
+        let room = SourceRoom::shared(SourceId::from("default"));
         return Ok(vec![SourceSettings {
             room,
             ip: None,
@@ -265,6 +269,9 @@ fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, C
                 id: SourceId::from(&*source.id),
                 classes,
                 enabled: true,
+                pool: source.pool.clone().unwrap_or_else(|| SHARED_POOL.to_owned()),
+                region: source.region.clone(),
+                netblock: source.ip.map(Netblock::of),
             },
             ip: source.ip,
             ehlo,

@@ -8,9 +8,12 @@ mod lanes;
 mod names;
 mod observer;
 mod registry;
+pub mod reputation;
+pub mod reputation_notes;
 mod standings;
 
 pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};
+pub use reputation::Reputation;
 pub use standings::LaneStandings;

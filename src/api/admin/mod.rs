@@ -7,8 +7,10 @@
 mod domains;
 mod lanes;
 mod operator;
+mod reputation;
 mod routes;
 mod sources;
+mod tenants;
 mod why;
 
 pub use operator::{on_the_machine, with_key};

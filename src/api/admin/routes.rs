@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, lanes, sources, why};
+use super::{domains, lanes, reputation, sources, tenants, why};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -16,5 +16,18 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             [web::get().to(lanes::decisions)],
         ))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
-        .service(resource("/why", "GET", [web::get().to(why::get)]));
+        .service(resource("/why", "GET", [web::get().to(why::get)]))
+        .service(resource("/reputation", "GET", [web::get().to(reputation::list)]))
+        .service(resource("/tenants", "GET", [web::get().to(tenants::list)]))
+        .service(resource("/tenants/{id}", "GET", [web::get().to(tenants::get)]))
+        .service(resource(
+            "/tenants/{id}/pause",
+            "POST",
+            [web::post().to(tenants::pause)],
+        ))
+        .service(resource(
+            "/tenants/{id}/resume",
+            "POST",
+            [web::post().to(tenants::resume)],
+        ));
 }

@@ -115,6 +115,7 @@ impl Bed {
             observer: Arc::default(),
             settings,
             admission: AdmissionSettings::default(),
+            reputation: Arc::default(),
         }));
         let bed = Self {
             memory,

@@ -17,4 +17,5 @@ mod panics;
 #[cfg(target_os = "linux")]
 mod pressure;
 mod store_faults;
+mod tenants;
 mod waits;
