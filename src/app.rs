@@ -13,6 +13,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
 
+use crate::actors::bookkeeper;
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
 use crate::actors::in_use::{Figures, RulesInUse};
@@ -34,7 +35,7 @@ use crate::current::Current;
 use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
 use crate::migration;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reputation};
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::reload::Reloader;
@@ -221,6 +222,7 @@ pub async fn start_on(
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
     recall(&tools).await;
+    bookkeeper::restore(&tools).await?;
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
@@ -233,6 +235,7 @@ pub async fn start_on(
         observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
+        reputation: Arc::clone(&tools.reputation),
     });
     let state = Arc::new(state.asking(engine.inquiries()));
     let workers = if settings.api_workers == 0 {
@@ -361,6 +364,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        reputation: Arc::new(Reputation::new(settings.tenants.clone())),
         lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
         warmups: Arc::new(Warmups::new(settings.engine.warmup.clone())),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::bookkeeper::{self, Bookkeeper};
 use super::inquiries::Inquiries;
 use super::intake::IntakeParts;
 use super::isps::Isps;
@@ -34,6 +35,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _bookkeeper: Handle<Bookkeeper>,
     _scribe: Handle<Scribe>,
     _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
@@ -94,6 +96,10 @@ impl Engine {
             let tools = tools.clone();
             start(surroundings.clone(), mailbox, move || Warmer::new(tools.clone()))
         };
+        let bookkeeper = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Bookkeeper::new(tools.clone()))
+        };
         Self {
             tools: tools.clone(),
             scheduler,
@@ -101,6 +107,7 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _bookkeeper: bookkeeper,
             _scribe: scribe,
             _warmer: warmer,
             keeper,
@@ -152,6 +159,11 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        let now = self.tools.surroundings.clock.now();
+        let kept = tokio::time::timeout(LEAVE_LONGEST, bookkeeper::keep(&self.tools, now)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::warn!("the store did not take the last counts of reputation");
+        }
         // What is not written down now was written a few seconds ago.
         if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
             .await

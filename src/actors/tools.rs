@@ -19,9 +19,10 @@ use super::supervisor::{Handle, Surroundings};
 use super::warmups::{WarmupSettings, Warmups};
 use crate::current::Current;
 use crate::domain::{Lane, SourceId};
+use crate::observe::Reputation;
 use crate::policy::fairness::LookAhead;
 use crate::policy::lane_gate::{LaneGateSettings, Live};
-use crate::policy::routing::SourceRoom;
+use crate::policy::routing::{SHARED_POOL, SourceRoom};
 use crate::policy::settlement::SettlementSettings;
 use crate::queue::Queue;
 use crate::resolver::Destinations;
@@ -39,6 +40,8 @@ pub struct EngineSettings {
     pub session_idle_longest: Duration,
     /// How much is taken from the queue ahead.
     pub look_ahead: LookAhead,
+    /// The pool that mail of each class goes from, by [`crate::domain::Class::index`], unless its tenant has one.
+    pub pools: [String; 3],
     /// How lanes yield.
     pub gate: LaneGateSettings,
     /// How attempts are settled, at the start; `Tools::figures` has what counts now.
@@ -72,6 +75,7 @@ impl Default for EngineSettings {
             tick: Duration::from_millis(200),
             session_idle_longest: Duration::from_secs(10),
             look_ahead: LookAhead::default(),
+            pools: [SHARED_POOL; 3].map(str::to_owned),
             gate: LaneGateSettings::default(),
             settlement: SettlementSettings::default(),
             addresses_per_attempt_max: 5,
@@ -132,6 +136,8 @@ pub struct Tools {
     pub ownership: Arc<Ownership>,
     /// Warm-ups of Sources; outlive a restarted actor.
     pub warmups: Arc<Warmups>,
+    /// Who has which name, and what follows; outlives a restarted actor.
+    pub reputation: Arc<Reputation>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }

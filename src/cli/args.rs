@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::tenants::{self, TenantAction};
 use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output};
 use super::{reload, rules, serve, unclassified, warmup, why, why_all};
 
@@ -115,6 +116,12 @@ pub enum Command {
         /// Print JSON, one reply a line: what `posthaste rules replay` reads.
         #[arg(long)]
         json: bool,
+    },
+    /// Show how tenants are treated for their bounces and complaints; pause or resume a stream of one.
+    Tenants {
+        /// What to do; nothing shows them.
+        #[command(subcommand)]
+        action: Option<TenantAction>,
     },
     /// Say why a message has not gone out yet, or what became of it.
     Why {
@@ -244,6 +251,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 },
             ),
         },
+        Command::Tenants { action } => tenants::run(cli.config, action.as_ref()),
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };

@@ -17,6 +17,7 @@ mod output;
 mod reload;
 mod rules;
 mod serve;
+mod tenants;
 mod unclassified;
 mod warmup;
 mod why;

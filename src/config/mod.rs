@@ -10,6 +10,7 @@ mod raw;
 mod rules;
 mod settings;
 mod store;
+mod tenants;
 mod time;
 mod warmup;
 mod words;

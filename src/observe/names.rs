@@ -163,6 +163,10 @@ pub(super) const SOURCE_HEALTHY: &str = "posthaste_source_healthy";
 pub(super) const WITHHELD: &str = "posthaste_withheld_total";
 /// Owners.
 pub(super) const SOURCE_OWNER: &str = "posthaste_source_owner";
+/// Reputation.
+pub(super) const REPUTATION: &str = "posthaste_reputation_score";
+/// Paused streams.
+pub(super) const TENANT_PAUSED: &str = "posthaste_tenant_paused";
 /// Nodes.
 pub(super) const NODES: &str = "posthaste_nodes";
 /// Connections of a lane.
@@ -422,5 +426,16 @@ pub const METRICS: &[Metric] = &[
         STEP_SECONDS,
         &[],
         "Seconds of an API call that sends mail, from its head to the answer; a body that comes slowly counts.",
+    ),
+    gauge(
+        REPUTATION,
+        &["kind", "key"],
+        "Reputation from 0 to 1 of a source, a provider_source (source/provider), a tenant or a tenant_domain (tenant/domain); 1 also \
+         while there is too little evidence. The 1,000 worst are shown; the rest are left out.",
+    ),
+    gauge(
+        TENANT_PAUSED,
+        &["tenant", "stream"],
+        "1 while a tenant's stream is paused for its bounces or complaints, or by an operator; 0 once it goes on.",
     ),
 ];

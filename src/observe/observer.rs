@@ -11,12 +11,14 @@ use super::judged::{RELOADS, Reviews};
 use super::lanes::LaneBoard;
 use super::names;
 use super::registry::Registry;
+use super::reputation::Change;
 use super::standings::LaneStandings;
 use crate::domain::{
     Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
-    SourceId, Stage, State, Timestamp,
+    SourceId, Stage, State, TenantId, Timestamp,
 };
 use crate::policy::redis_safety::Health;
+use crate::policy::tenant_policy::Grade;
 use crate::policy::warmup::WarmupView;
 use crate::queue::{Depth, QueueError};
 
@@ -204,6 +206,41 @@ impl Observer {
                 EventKind::Accepted | EventKind::Scheduled { .. } => {}
             }
         }
+    }
+
+    /// Scores of the worst, by kind and key.
+    pub fn reputation(&self, scores: &[(&'static str, String, f64)]) {
+        for (kind, key, score) in scores {
+            let labels = [("kind", *kind), ("key", key.as_str())];
+            self.registry.gauge(names::REPUTATION, &labels).set(*score);
+        }
+    }
+
+    /// A stream of a tenant is treated otherwise from now on.
+    pub fn tenant_graded(&self, change: &Change) {
+        let Change {
+            tenant,
+            stream,
+            standing,
+        } = change;
+        let (stream, grade, reason) = (stream.name(), standing.grade.name(), standing.reason.as_str());
+        match standing.grade {
+            Grade::Paused => {
+                tracing::error!(%tenant, stream, reason, "mail of a tenant is paused until somebody resumes it")
+            }
+            Grade::Slow | Grade::Free => {
+                tracing::warn!(%tenant, stream, grade, reason, "mail of a tenant is treated otherwise")
+            }
+        }
+        self.tenant_paused(*tenant, stream, standing.grade == Grade::Paused);
+    }
+
+    /// Whether a stream of a tenant is paused.
+    pub fn tenant_paused(&self, tenant: TenantId, stream: &str, is_paused: bool) {
+        let labels = [("tenant", &*tenant.to_string()), ("stream", stream)];
+        self.registry
+            .gauge(names::TENANT_PAUSED, &labels)
+            .set(f64::from(u8::from(is_paused)));
     }
 
     /// A connection is being opened.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Delivery, Lane, Place, State, Timestamp, Why};
+use crate::domain::{Delivery, Lane, Place, Shelf, State, Timestamp, Why};
 
 /// A day of a warm-up.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -135,8 +135,13 @@ pub fn explain(
                 None => (stored, later(delivery.due_at)),
             };
             let begins = until.unwrap_or(now);
-            let projected = project(begins, delivery.expires_at, *ahead, standing, now);
-            told(why, until, Some(lane.clone()), Some(*ahead), projected)
+            let shelf = Shelf::of(lane);
+            // What is held back for its tenant goes when somebody decides so.
+            let projected = match shelf.lane() {
+                Some(_) => project(begins, delivery.expires_at, *ahead, standing, now),
+                None => Projection::Unknown,
+            };
+            told(why, until, shelf.lane().cloned(), Some(*ahead), projected)
         }
         Place::Leased(_) => match (lane, standing) {
             (Some(lane), Some(standing)) => {

@@ -7,9 +7,11 @@
 mod domains;
 mod lanes;
 mod operator;
+mod reputation;
 mod reviews;
 mod routes;
 mod sources;
+mod tenants;
 mod warmup;
 mod why;
 mod why_message;

@@ -118,6 +118,7 @@ impl Bed {
             observer: Arc::clone(&observer),
             settings,
             admission: AdmissionSettings::default(),
+            reputation: Arc::default(),
         }));
         let bed = Self {
             memory,

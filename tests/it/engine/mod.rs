@@ -20,5 +20,6 @@ mod panics;
 mod pressure;
 mod reload;
 mod store_faults;
+mod tenants;
 mod waits;
 mod warmup;
