@@ -15,6 +15,7 @@ mod output;
 mod process;
 mod queue_memory;
 mod scrape;
+mod simulate;
 mod sink;
 mod w1;
 
@@ -41,6 +42,8 @@ enum Command {
     Journal(journal::JournalArguments),
     /// Fill the queue of an engine whose only route is shut and report its memory.
     QueueMemory(queue_memory::QueueMemoryArguments),
+    /// Run the learning controller against simulated receivers on virtual time.
+    Simulate(simulate::SimulateArguments),
     /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
     ///
     /// The engines are this program itself, started again. Their receivers write each copy down and sync it before they
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
             Command::W1(arguments) => w1::run(&arguments).await,
             Command::Journal(arguments) => journal::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
+            Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Chaos(arguments) => chaos::run(&arguments).await,
             Command::Engine(_) => unreachable!("it was started before"),
         }

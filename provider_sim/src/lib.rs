@@ -6,6 +6,7 @@
 //! | `ledger` | what was received: copies per (recipient, Message-ID), duplicates, waiting for a condition, a file |
 //! | `behaviour`, `gate` | limits, greylisting, unknown users: as data, and enforced |
 //! | `script` | a receiver for fault tests: what it does wrong, at which stage, on which connection |
+//! | `scenario`, `model` | a receiver as a file, and that receiver on virtual time |
 //! | `profiles` | five providers for the demo: [`Behaviour::google_like`] and its siblings |
 //! | `odd` | replies that are odd but settled: a conformance table for clients |
 //! | `proxy` | faults below SMTP: cuts, black holes, delays, single bytes |
@@ -23,11 +24,13 @@ mod counters;
 mod dot;
 mod gate;
 mod ledger;
+pub mod model;
 mod odd;
 mod profiles;
 mod proxy;
 mod receiver;
 mod reply;
+mod scenario;
 mod script;
 mod session;
 mod tls;
@@ -42,6 +45,10 @@ pub use odd::{OddReply, odd_replies};
 pub use profiles::PROFILES;
 pub use proxy::{Cut, Fault, Faults, Proxy};
 pub use receiver::{Bounds, Capabilities, Login, Receiver, ReceiverBuilder};
+pub use scenario::{
+    BadAnswer, BadBackends, Bucket, Distribution, GreylistShare, Limits, PenaltyBox, Reputation, Scenario,
+    ScenarioError, Service, Step, Tarpit,
+};
 pub use script::{Act, Gate, Script, Stage};
 pub use tls::{TestAuthority, TlsError, TlsIdentity};
 pub use transcript::{AuthAttempt, Ended, Transcript, Violation};

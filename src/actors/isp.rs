@@ -15,11 +15,12 @@ use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, Destination, Lane, LaneAction, ProviderId, SourceId, Timestamp, Verdict};
+use crate::domain::{Attempt, AttemptOutcome, Destination, Failure, Lane, LaneAction, ProviderId};
+use crate::domain::{SourceId, Timestamp, Verdict};
 use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_gate::{LaneGate, Live};
-use crate::policy::lane_room::{LaneRoom, Step};
+use crate::policy::lane_room::{LaneRoom, Report, Step};
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased};
 
@@ -47,8 +48,8 @@ pub enum IspMessage {
     PutBack(SourceId, Arc<str>, Box<Leased>),
     /// A session ended.
     Ended(SourceId),
-    /// The provider answered a message of this Source: its wish, and whether that was a delivery.
-    Signal(SourceId, LaneAction, bool),
+    /// The provider answered a message of this Source.
+    Signal(SourceId, Report),
     /// Look again at the lane of this Source.
     Pump(SourceId, Timestamp),
     /// A shut lane may try again.
@@ -108,6 +109,10 @@ impl Isp {
 
     fn now(&self) -> Timestamp {
         self.tools.surroundings.clock.now()
+    }
+
+    fn sources(&self) -> Vec<SourceId> {
+        self.lanes.keys().cloned().collect()
     }
 
     fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
@@ -236,8 +241,10 @@ impl Isp {
     }
 
     fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+        let now = self.now();
         if let Some(state) = self.lanes.get_mut(source) {
-            state.room.opened(site);
+            let up = self.tools.live.of(&state.lane).up;
+            state.room.opened(site, up, now);
             state.works_again(&self.scheduler);
         }
     }
@@ -254,6 +261,9 @@ impl Isp {
             return;
         };
         let up = self.tools.live.of(&state.lane).up;
+        if up > 0 && matches!(attempt.outcome, AttemptOutcome::Failed(Failure::Local(_))) {
+            return state.room.open_withdrawn(site);
+        }
         state.room.open_failed(site, action, up, now);
         if up > 0 {
             return;
@@ -335,7 +345,7 @@ impl Isp {
             self.renew(context);
         }
         self.end_expired();
-        let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
+        let sources = self.sources();
         sources.iter().for_each(|source| self.check(source));
         self.ask_for_canaries();
         sources.iter().for_each(|source| self.pump(source, context));
@@ -450,16 +460,16 @@ impl Part for Isp {
                 self.pump(&source, context);
             }
             IspMessage::Ended(source) => self.pump(&source, context),
-            IspMessage::Signal(source, action, delivered) => {
+            IspMessage::Signal(source, report) => {
                 let now = self.now();
                 if let Some(state) = self.lanes.get_mut(&source) {
                     let up = self.tools.live.of(&state.lane).up;
-                    state.room.answered(action, delivered, up, now);
-                    if delivered && state.room.shut_until(now).is_none() {
+                    state.room.answered(report, up, now);
+                    if report.delivered && state.room.shut_until(now).is_none() {
                         state.works_again(&self.scheduler);
                     }
                 }
-                if action != LaneAction::None {
+                if report.action != LaneAction::None || !report.delivered {
                     self.pump(&source, context);
                 }
             }
@@ -483,14 +493,8 @@ impl Part for Isp {
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }
-            IspMessage::Sources => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.pump(source, context));
-            }
-            IspMessage::Drain => {
-                let sources: Vec<SourceId> = self.lanes.keys().cloned().collect();
-                sources.iter().for_each(|source| self.empty(source));
-            }
+            IspMessage::Sources => self.sources().iter().for_each(|source| self.pump(source, context)),
+            IspMessage::Drain => self.sources().iter().for_each(|source| self.empty(source)),
         }
     }
 }

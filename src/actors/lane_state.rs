@@ -11,7 +11,7 @@ use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::sender::{OpenOrder, SenderMessage};
 use super::supervisor::Handle;
 use super::tools::{Crew, Tools};
-use crate::domain::{Destination, Lane, LaneAction, Timestamp};
+use crate::domain::{Destination, Lane, Timestamp};
 use crate::policy::lane_room::LaneRoom;
 use crate::queue::{LeaseRef, Leased};
 
@@ -57,8 +57,7 @@ impl LaneState {
             sender.try_send(SenderMessage::Open(Box::new(order)))
         });
         if sent.is_none_or(|sent| sent.is_err()) {
-            let now = tools.surroundings.clock.now();
-            self.room.open_failed(site, LaneAction::None, 1, now);
+            self.room.open_withdrawn(site);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::domain::{
     Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, LaneAction, ProviderId, Settlement, Stage, Verdict,
 };
 use crate::policy::classify::lane_action;
+use crate::policy::lane_room::Report;
 use crate::policy::seed::seed_of;
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased, Queue, QueueError, SettleAnswer};
@@ -232,7 +233,13 @@ impl Settler {
                 }
             };
             // A lost signal costs a little politeness, nothing else.
-            let _ = isp.try_send(IspMessage::Signal(lane.source.clone(), action, delivered));
+            let report = Report {
+                action,
+                delivered,
+                started: attempt.started_at,
+                before: None,
+            };
+            let _ = isp.try_send(IspMessage::Signal(lane.source.clone(), report));
         }
         let now = self.tools.surroundings.clock.now();
         let seed = seed_of(&[

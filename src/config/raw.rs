@@ -270,7 +270,7 @@ impl Default for Breaker {
     fn default() -> Self {
         Self {
             failures: Positive(3),
-            first_pause: seconds(30),
+            first_pause: seconds(10),
             longest_pause: seconds(30 * 60),
         }
     }
@@ -286,8 +286,8 @@ pub(super) struct Slow {
 impl Default for Slow {
     fn default() -> Self {
         Self {
-            first_pause: seconds(5),
-            longest_pause: seconds(300),
+            first_pause: seconds(1),
+            longest_pause: seconds(900),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! When a lane takes no connections at all: after failures in a row, or because the provider said so.
+//! When a lane takes no connections at all: after failures in a row. (`standstill` holds what the provider asks for.)
 //!
-//! Takes successes, failures and stops with `now`; gives "closed", "open until" or "one canary". A lane with live sessions
+//! Takes successes and failures with `now`; gives "closed", "open until" or "one canary". A lane with live sessions
 //! is not dead: failures to open more of them are a signal for its gate, not for this. After `failures_to_open` failures in
 //! a row the breaker opens for `first_pause`, doubling with each failed canary up to `longest_pause`. A canary that succeeds
 //! closes it. A cold start is closed. Never counts refusals of single messages.
@@ -16,7 +16,7 @@ pub struct BreakerSettings {
     pub failures_to_open: u32,
     /// The first pause.
     pub first_pause: Duration,
-    /// No pause is longer, unless the provider named one.
+    /// No pause is longer.
     pub longest_pause: Duration,
 }
 
@@ -24,7 +24,7 @@ impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
             failures_to_open: 3,
-            first_pause: Duration::from_secs(30),
+            first_pause: Duration::from_secs(10),
             longest_pause: Duration::from_secs(30 * 60),
         }
     }
@@ -93,11 +93,12 @@ impl Breaker {
         *self = Self::new(self.settings);
     }
 
-    /// A connection failed while no other was up. Says whether the breaker opened by it.
-    pub fn on_failure(&mut self, now: Timestamp) -> bool {
+    /// A connection failed while no other was up, where so many failures in a row are usual. Says whether the breaker opened
+    /// by it.
+    pub fn on_failure(&mut self, usual: u32, now: Timestamp) -> bool {
         self.failures = self.failures.saturating_add(1);
         let was_canary = std::mem::take(&mut self.canary_out);
-        if !was_canary && self.failures < self.settings.failures_to_open {
+        if !was_canary && self.failures < self.settings.failures_to_open.max(usual) {
             return false;
         }
         if !was_canary && self.open_until.is_some_and(|until| now < until) {
@@ -111,13 +112,6 @@ impl Breaker {
         self.pauses = self.pauses.saturating_add(1);
         self.open_until = Some(now.plus(pause));
         true
-    }
-
-    /// The provider asked for a stop of this length.
-    pub fn on_stop(&mut self, pause: Duration, now: Timestamp) {
-        let until = now.plus(pause);
-        self.open_until = Some(self.open_until.map_or(until, |open| open.max(until)));
-        self.canary_out = false;
     }
 }
 
@@ -134,13 +128,13 @@ mod tests {
     #[test]
     fn opens_at_the_third_failure_and_lets_one_canary_out_afterwards() {
         let mut breaker = breaker();
-        assert!(!breaker.on_failure(Timestamp(0)));
-        assert!(!breaker.on_failure(Timestamp(0)));
+        assert!(!breaker.on_failure(0, Timestamp(0)));
+        assert!(!breaker.on_failure(0, Timestamp(0)));
         assert_eq!(breaker.circuit(Timestamp(0)), Circuit::Closed);
-        assert!(breaker.on_failure(Timestamp(0)));
+        assert!(breaker.on_failure(0, Timestamp(0)));
         assert_eq!(
-            breaker.circuit(Timestamp(29 * SECOND)),
-            Circuit::OpenUntil(Timestamp(30 * SECOND))
+            breaker.circuit(Timestamp(9 * SECOND)),
+            Circuit::OpenUntil(Timestamp(10 * SECOND))
         );
         assert_eq!(breaker.circuit(Timestamp(30 * SECOND)), Circuit::Canary);
         breaker.on_canary_sent();
@@ -153,10 +147,10 @@ mod tests {
         let mut now = Timestamp(0);
         let mut pauses = Vec::new();
         for _ in 0..2 {
-            breaker.on_failure(now);
+            breaker.on_failure(0, now);
         }
         for _ in 0..8 {
-            assert!(breaker.on_failure(now));
+            assert!(breaker.on_failure(0, now));
             let Circuit::OpenUntil(until) = breaker.circuit(now) else {
                 panic!("open")
             };
@@ -164,21 +158,16 @@ mod tests {
             now = until;
             breaker.on_canary_sent();
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280]);
         breaker.on_success();
         assert_eq!(breaker.circuit(now), Circuit::Closed);
-        assert!(!breaker.on_failure(now));
+        assert!(!breaker.on_failure(0, now));
     }
 
     #[test]
-    fn a_named_stop_is_kept_and_never_shortened() {
+    fn where_failures_are_usual_more_of_them_open_it() {
         let mut breaker = breaker();
-        breaker.on_stop(Duration::from_secs(600), Timestamp(0));
-        breaker.on_stop(Duration::from_secs(60), Timestamp(SECOND));
-        assert_eq!(
-            breaker.circuit(Timestamp(599 * SECOND)),
-            Circuit::OpenUntil(Timestamp(600 * SECOND))
-        );
-        assert_eq!(breaker.circuit(Timestamp(600 * SECOND)), Circuit::Canary);
+        assert!((0..9).all(|_| !breaker.on_failure(10, Timestamp(0))));
+        assert!(breaker.on_failure(10, Timestamp(0)));
     }
 }

@@ -1,29 +1,33 @@
 //! Whether a lane may open a connection or send a message right now.
 //!
 //! Takes limits, the number of live sessions, answers of the provider and `now`; gives permits or the time to ask again.
-//! This version keeps the fixed limits of `rules/` and config and yields for a while when told to: a `slow` pauses the
-//! lane for `slow_pause`, doubling up to `slow_pause_longest` while they keep coming; `fewer_connections` lowers the ceiling
-//! to what is up, and it grows back by one every `ceiling_step`; `stop` opens the breaker. A learning controller
-//! takes this place later. Never exceeds any of its limits, whatever it is told.
+//! The limits of `rules/` and config are pins: `controller` learns below them. What this adds is the breaker for hosts that
+//! do not answer at all, and that a host which nobody has reached yet is knocked at by one connection only. Never exceeds
+//! any of its limits, whatever it is told.
 
 use std::time::Duration;
 
 use crate::domain::{LaneAction, LaneLimits, Timestamp};
 use crate::policy::breaker::{Breaker, BreakerSettings, Circuit};
-use crate::policy::token_bucket::TokenBucket;
+use crate::policy::congestion::{CongestionSettings, Opening};
+use crate::policy::controller::{Answer, Controller, ControllerSettings};
+use crate::policy::pace::PaceSettings;
+use crate::policy::standstill::{Standing, StandstillSettings};
 
 /// How a lane yields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LaneGateSettings {
-    /// Breaker for failures in a row and named stops.
+    /// Breaker for failures in a row.
     pub breaker: BreakerSettings,
-    /// The first pause after a `slow`.
+    /// Connections that a lane begins with, within its limit.
+    pub connections_start: u32,
+    /// The first pause before a canary when a rate was refused.
     pub slow_pause: Duration,
     /// No such pause is longer.
     pub slow_pause_longest: Duration,
-    /// Time after which a lowered ceiling grows by one connection.
-    pub ceiling_step: Duration,
-    /// No named stop is longer than this (demo shortens it).
+    /// A block for reputation lasts at least this long, whatever a rule says.
+    pub stop_least: Duration,
+    /// No stop is longer than this (demo shortens it).
     pub stop_longest: Duration,
 }
 
@@ -31,9 +35,10 @@ impl Default for LaneGateSettings {
     fn default() -> Self {
         Self {
             breaker: BreakerSettings::default(),
-            slow_pause: Duration::from_secs(5),
-            slow_pause_longest: Duration::from_secs(300),
-            ceiling_step: Duration::from_secs(30),
+            connections_start: 2,
+            slow_pause: Duration::from_millis(300),
+            slow_pause_longest: Duration::from_secs(600),
+            stop_least: Duration::from_secs(600),
             stop_longest: Duration::from_secs(4 * 3600),
         }
     }
@@ -63,30 +68,48 @@ pub enum Permit {
 #[derive(Debug, Clone)]
 pub struct LaneGate {
     limits: LaneLimits,
-    settings: LaneGateSettings,
-    bucket: Option<TokenBucket>,
     breaker: Breaker,
-    ceiling: u32,
-    ceiling_at: Timestamp,
-    paused_until: Timestamp,
-    pause: Duration,
+    controller: Controller,
 }
 
 impl LaneGate {
     /// A gate that has seen nothing yet.
     #[must_use]
     pub fn new(limits: LaneLimits, settings: LaneGateSettings, now: Timestamp) -> Self {
-        let connections = limits.connections.max(1);
+        let controller = ControllerSettings {
+            connections: CongestionSettings {
+                most: limits.connections.max(1),
+                start: settings.connections_start,
+                ..CongestionSettings::default()
+            },
+            pace: PaceSettings {
+                most: limits.messages_per_second,
+                hold_first: settings.slow_pause,
+                hold_longest: settings.slow_pause_longest,
+                ..PaceSettings::default()
+            },
+            standstill: StandstillSettings {
+                least: settings.stop_least.min(settings.stop_longest),
+                longest: settings.stop_longest,
+                ..StandstillSettings::default()
+            },
+        };
         Self {
-            limits: LaneLimits { connections, ..limits },
-            settings,
-            bucket: limits.messages_per_second.map(|rate| TokenBucket::new(rate, now)),
+            limits,
             breaker: Breaker::new(settings.breaker),
-            ceiling: connections,
-            ceiling_at: now,
-            paused_until: Timestamp(0),
-            pause: settings.slow_pause,
+            controller: Controller::new(controller, now),
         }
+    }
+
+    /// What it has learnt and decided.
+    #[must_use]
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// The same, to begin with what was known before a restart.
+    pub fn controller_mut(&mut self) -> &mut Controller {
+        &mut self.controller
     }
 
     /// Asks to open a connection while `live` are up or being opened.
@@ -95,52 +118,48 @@ impl LaneGate {
             Circuit::OpenUntil(until) => return Permit::Wait(until),
             Circuit::CanaryOut => return Permit::Full,
             Circuit::Canary if live.opening > 0 => return Permit::Full,
-            Circuit::Canary => {
-                self.breaker.on_canary_sent();
-                return Permit::Go;
-            }
-            Circuit::Closed => {}
-        }
-        if now < self.paused_until {
-            return Permit::Wait(self.paused_until);
+            Circuit::Canary | Circuit::Closed => {}
         }
         // At most as many at once as are up already: a dead host is knocked at by one, a live one fills up in a few turns.
-        let crowded = live.opening >= live.up.max(1);
-        if crowded || live.up + live.opening >= self.ceiling(now) {
-            Permit::Full
-        } else {
-            Permit::Go
+        if live.opening >= live.up.max(1) {
+            return Permit::Full;
+        }
+        match self.controller.open(live.up, live.opening, now) {
+            Opening::Go => {
+                if self.breaker.circuit(now) == Circuit::Canary {
+                    self.breaker.on_canary_sent();
+                }
+                Permit::Go
+            }
+            Opening::At(until) => Permit::Wait(until),
+            Opening::Full => Permit::Full,
         }
     }
 
     /// Asks to send one message on a session that is up.
     pub fn send(&mut self, now: Timestamp) -> Permit {
-        if now < self.paused_until {
-            return Permit::Wait(self.paused_until);
-        }
-        match self.bucket.as_mut().map(|bucket| bucket.take(now)) {
-            Some(Err(until)) => Permit::Wait(until),
-            Some(Ok(())) | None => Permit::Go,
+        match self.controller.send(now) {
+            Ok(()) => Permit::Go,
+            Err(until) => Permit::Wait(until),
         }
     }
 
     /// A message for which a permit was given was not sent after all.
     pub fn on_unused(&mut self) {
-        if let Some(bucket) = self.bucket.as_mut() {
-            bucket.put_back();
-        }
+        self.controller.on_unused();
     }
 
-    /// A connection came up.
-    pub fn on_opened(&mut self) {
+    /// A connection came up; `live` counts it as up.
+    pub fn on_opened(&mut self, live: Live, now: Timestamp) {
         self.breaker.on_success();
+        self.controller.on_opened(live.up, now);
     }
 
-    /// A connection could not be opened while `up` others were up. Says whether the lane is shut by it.
-    pub fn on_open_failed(&mut self, action: LaneAction, up: u32, now: Timestamp) -> bool {
-        self.on_action(action, up, now);
-        if up == 0 {
-            self.breaker.on_failure(now);
+    /// A connection could not be opened; `live` no longer counts it. Says whether the lane is shut by it.
+    pub fn on_open_failed(&mut self, action: LaneAction, live: Live, now: Timestamp) -> bool {
+        self.controller.on_open_failed(action, live.up, live.opening, now);
+        if live.up == 0 {
+            self.breaker.on_failure(self.controller.failures_expected(), now);
         }
         self.shut_until(now).is_some()
     }
@@ -150,52 +169,38 @@ impl LaneGate {
         self.breaker.on_canary_lost();
     }
 
-    /// A message was delivered: earlier pauses are forgiven. After a stop it is as good a proof as a canary: a session that
-    /// outlived the stop opens no new connection.
-    pub fn on_delivered(&mut self, now: Timestamp) {
-        self.pause = self.settings.slow_pause;
-        if !matches!(self.breaker.circuit(now), Circuit::OpenUntil(_)) {
-            self.breaker.on_success();
-        }
+    /// No connection is left, so whatever was on its way, canaries too, will never be heard of.
+    pub fn on_nobody_left(&mut self) {
+        self.breaker.on_canary_lost();
+        self.controller.on_canary_lost();
     }
 
-    /// The provider asked for something while `up` sessions were up.
-    pub fn on_action(&mut self, action: LaneAction, up: u32, now: Timestamp) {
-        match action {
-            LaneAction::None | LaneAction::Reconnect => {}
-            LaneAction::Slow if now < self.paused_until => {}
-            LaneAction::Slow => {
-                self.paused_until = now.plus(self.pause);
-                self.pause = (self.pause * 2).min(self.settings.slow_pause_longest);
-            }
-            LaneAction::FewerConnections => {
-                self.ceiling = up.clamp(1, self.limits.connections);
-                self.ceiling_at = now;
-            }
-            LaneAction::Stop(pause) => self.breaker.on_stop(pause.min(self.settings.stop_longest), now),
+    /// The provider answered a message while `live` were up or being opened. A delivery is as good a proof as a canary.
+    pub fn on_answer(&mut self, answer: Answer, live: Live, now: Timestamp) {
+        if answer.delivered && !matches!(self.breaker.circuit(now), Circuit::OpenUntil(_)) {
+            self.breaker.on_success();
         }
+        self.controller.on_answer(answer, live.up, live.opening, now);
     }
 
     /// Until when the lane takes no connection at all, if that is so.
     #[must_use]
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let stopped = match self.controller.standing(now) {
+            Standing::Until(until) => Some(until),
+            Standing::Clear | Standing::Canary | Standing::CanaryOut(_) => None,
+        };
         match self.breaker.circuit(now) {
-            Circuit::OpenUntil(until) => Some(until),
-            Circuit::Closed | Circuit::Canary | Circuit::CanaryOut => None,
+            Circuit::OpenUntil(until) => Some(stopped.map_or(until, |stopped| stopped.max(until))),
+            Circuit::Closed | Circuit::Canary | Circuit::CanaryOut => stopped,
         }
     }
 
     /// Messages that one connection may carry.
     #[must_use]
     pub fn messages_per_connection(&self) -> u32 {
-        self.limits.messages_per_connection.max(1)
-    }
-
-    fn ceiling(&self, now: Timestamp) -> u32 {
-        let step_ms = self.settings.ceiling_step.as_millis().max(1);
-        let steps = now.since(self.ceiling_at).as_millis() / step_ms;
-        let grown = u128::from(self.ceiling) + steps;
-        u32::try_from(grown).unwrap_or(u32::MAX).min(self.limits.connections)
+        let learnt = self.controller.messages_per_connection().unwrap_or(u32::MAX);
+        self.limits.messages_per_connection.min(learnt).max(1)
     }
 }
 
@@ -211,11 +216,25 @@ mod tests {
             messages_per_connection: 20,
             messages_per_second: rate,
         };
-        LaneGate::new(limits, LaneGateSettings::default(), Timestamp(0))
+        let settings = LaneGateSettings {
+            connections_start: connections,
+            ..LaneGateSettings::default()
+        };
+        LaneGate::new(limits, settings, Timestamp(0))
     }
 
     fn up(up: u32) -> Live {
         Live { up, opening: 0 }
+    }
+
+    fn answer(action: LaneAction, delivered: bool, started: u64) -> Answer {
+        Answer {
+            action,
+            delivered,
+            started: Timestamp(started),
+            busy: 1,
+            before: None,
+        }
     }
 
     #[test]
@@ -236,81 +255,94 @@ mod tests {
     }
 
     #[test]
-    fn fewer_connections_lowers_the_ceiling_and_it_grows_back_by_one_a_step() {
+    fn a_refused_connection_lowers_the_ceiling_to_what_is_up_and_one_more_is_tried_after_a_while() {
         let mut gate = gate(5, None);
-        gate.on_action(LaneAction::FewerConnections, 2, Timestamp(0));
-        assert_eq!(gate.open(up(2), Timestamp(29 * SECOND)), Permit::Full);
-        assert_eq!(gate.open(up(2), Timestamp(30 * SECOND)), Permit::Go);
-        assert_eq!(gate.open(up(3), Timestamp(30 * SECOND)), Permit::Full);
-        assert_eq!(gate.open(up(4), Timestamp(90 * SECOND)), Permit::Go);
-        assert_eq!(gate.open(up(5), Timestamp(900 * SECOND)), Permit::Full);
-        gate.on_action(LaneAction::FewerConnections, 0, Timestamp(0));
-        assert_eq!(gate.open(up(0), Timestamp(0)), Permit::Go, "one is always allowed");
-    }
-
-    #[test]
-    fn slow_pauses_longer_and_longer_until_something_is_delivered() {
-        let mut gate = gate(5, None);
-        gate.on_action(LaneAction::Slow, 3, Timestamp(0));
-        gate.on_action(LaneAction::Slow, 3, Timestamp(1));
+        gate.on_open_failed(LaneAction::FewerConnections, up(2), Timestamp(0));
         assert_eq!(
-            gate.send(Timestamp(2)),
-            Permit::Wait(Timestamp(5 * SECOND)),
-            "one burst of refusals is one pause"
+            gate.open(up(1), Timestamp(1)),
+            Permit::Go,
+            "what is known to be allowed"
         );
-        gate.on_action(LaneAction::Slow, 3, Timestamp(5 * SECOND));
-        assert_eq!(gate.send(Timestamp(6 * SECOND)), Permit::Wait(Timestamp(15 * SECOND)));
-        gate.on_delivered(Timestamp(16 * SECOND));
-        gate.on_action(LaneAction::Slow, 3, Timestamp(20 * SECOND));
+        assert!(matches!(gate.open(up(2), Timestamp(1)), Permit::Wait(_)));
+        assert_eq!(gate.open(up(2), Timestamp(60 * SECOND)), Permit::Go, "the probe");
         assert_eq!(
-            gate.open(up(0), Timestamp(20 * SECOND)),
-            Permit::Wait(Timestamp(25 * SECOND))
+            gate.open(Live { up: 2, opening: 1 }, Timestamp(60 * SECOND)),
+            Permit::Full,
+            "one at a time"
         );
     }
 
     #[test]
-    fn stop_shuts_the_lane_and_then_lets_one_connection_try() {
+    fn too_fast_holds_the_lane_for_a_canary_and_its_delivery_opens_it() {
         let mut gate = gate(5, None);
-        gate.on_action(LaneAction::Stop(Duration::from_secs(600)), 3, Timestamp(0));
-        assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(Timestamp(600 * SECOND)));
-        assert_eq!(
-            gate.open(up(0), Timestamp(SECOND)),
-            Permit::Wait(Timestamp(600 * SECOND))
+        assert_eq!(gate.send(Timestamp(0)), Permit::Go);
+        gate.on_answer(answer(LaneAction::Slow, false, 0), up(3), Timestamp(100));
+        let Permit::Wait(until) = gate.send(Timestamp(101)) else {
+            panic!("it must wait")
+        };
+        assert_eq!(gate.send(until), Permit::Go, "the canary");
+        assert!(matches!(gate.send(until), Permit::Wait(_)), "nothing besides it");
+        gate.on_answer(
+            answer(LaneAction::None, true, until.0),
+            up(3),
+            until.plus(Duration::from_secs(1)),
         );
-        assert_eq!(gate.open(up(0), Timestamp(600 * SECOND)), Permit::Go);
+        assert_eq!(gate.send(until.plus(Duration::from_secs(3))), Permit::Go);
+    }
+
+    #[test]
+    fn stop_shuts_the_lane_and_then_lets_one_message_try() {
+        let mut gate = gate(5, None);
+        gate.on_answer(
+            answer(LaneAction::Stop(Duration::from_secs(60)), false, 0),
+            up(3),
+            Timestamp(0),
+        );
+        let over = Timestamp(600 * SECOND);
+        assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(over), "ten minutes at least");
+        assert_eq!(gate.open(up(0), Timestamp(SECOND)), Permit::Wait(over));
+        assert_eq!(gate.open(up(0), over), Permit::Go);
         assert_eq!(
-            gate.open(up(1), Timestamp(600 * SECOND)),
+            gate.open(Live { up: 0, opening: 1 }, over),
             Permit::Full,
             "one canary at a time"
         );
-        gate.on_opened();
-        assert_eq!(gate.open(up(1), Timestamp(601 * SECOND)), Permit::Go);
+        gate.on_opened(up(1), over);
+        assert_eq!(gate.send(over), Permit::Go);
+        assert!(matches!(gate.send(over), Permit::Wait(_)), "one message");
+        assert_eq!(gate.open(up(1), over), Permit::Full);
+        gate.on_answer(
+            answer(LaneAction::None, true, over.0 + 1),
+            up(1),
+            Timestamp(601 * SECOND),
+        );
+        assert_eq!(gate.open(up(0), Timestamp(602 * SECOND)), Permit::Go);
+        assert_eq!(
+            gate.open(up(1), Timestamp(602 * SECOND)),
+            Permit::Full,
+            "from one connection up"
+        );
     }
 
     #[test]
-    fn a_delivery_over_a_session_that_outlived_a_stop_ends_it_but_not_before_its_time() {
+    fn a_delivery_that_began_before_a_stop_does_not_end_it() {
         let mut gate = gate(5, None);
-        gate.on_action(LaneAction::Stop(Duration::from_secs(60)), 3, Timestamp(0));
-        gate.on_delivered(Timestamp(SECOND));
-        assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(Timestamp(60 * SECOND)));
-        gate.on_delivered(Timestamp(61 * SECOND));
-        assert_eq!(gate.open(up(2), Timestamp(61 * SECOND)), Permit::Go);
-        assert_eq!(
-            gate.open(up(3), Timestamp(61 * SECOND)),
-            Permit::Go,
-            "no longer one canary at a time"
-        );
+        let stop = LaneAction::Stop(Duration::from_secs(600));
+        gate.on_answer(answer(stop, false, 0), up(3), Timestamp(SECOND));
+        gate.on_answer(answer(LaneAction::None, true, 500), up(3), Timestamp(700 * SECOND));
+        assert_eq!(gate.send(Timestamp(700 * SECOND)), Permit::Go, "the canary");
+        assert!(matches!(gate.send(Timestamp(700 * SECOND)), Permit::Wait(_)));
     }
 
     #[test]
     fn a_failed_connection_shuts_the_lane_only_when_no_other_is_up() {
         let mut gate = gate(5, None);
         for _ in 0..10 {
-            assert!(!gate.on_open_failed(LaneAction::None, 1, Timestamp(0)));
+            assert!(!gate.on_open_failed(LaneAction::None, up(1), Timestamp(0)));
         }
-        assert!(!gate.on_open_failed(LaneAction::None, 0, Timestamp(0)));
-        assert!(!gate.on_open_failed(LaneAction::None, 0, Timestamp(0)));
-        assert!(gate.on_open_failed(LaneAction::None, 0, Timestamp(0)));
+        assert!(!gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
+        assert!(!gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
+        assert!(gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
     }
 
     #[test]

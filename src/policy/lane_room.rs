@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Class, LaneAction, Timestamp};
+use crate::policy::controller::Answer;
 use crate::policy::lane_gate::{LaneGate, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
@@ -44,6 +45,19 @@ pub enum Step<T> {
     },
     /// Nothing more to do before this time.
     AskAgainAt(Timestamp),
+}
+
+/// What the provider answered to a message of this lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Its wish for the lane.
+    pub action: LaneAction,
+    /// Whether that was a delivery.
+    pub delivered: bool,
+    /// When the attempt began.
+    pub started: Timestamp,
+    /// Messages that its connection had carried before it, if that is known.
+    pub before: Option<u32>,
 }
 
 /// The waiting room of one lane.
@@ -161,24 +175,42 @@ impl<T> LaneRoom<T> {
             .push_back((ticket, now));
     }
 
-    /// A session that was being opened is up.
-    pub fn opened(&mut self, site: &Arc<str>) {
-        self.gate.on_opened();
+    /// A session that was being opened is up; `up` counts it.
+    pub fn opened(&mut self, site: &Arc<str>, up: u32, now: Timestamp) {
         self.no_longer_opening(site);
+        self.gate.on_opened(self.live(up), now);
     }
 
     /// A session could not be opened while `up` others are up.
     pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, up: u32, now: Timestamp) {
         self.no_longer_opening(site);
-        self.gate.on_open_failed(action, up, now);
+        self.gate.on_open_failed(action, self.live(up), now);
     }
 
-    /// The provider answered a message: its wish, and whether it was a delivery.
-    pub fn answered(&mut self, action: LaneAction, delivered: bool, up: u32, now: Timestamp) {
-        if delivered {
-            self.gate.on_delivered(now);
-        }
-        self.gate.on_action(action, up, now);
+    /// A session was not opened after all, and the provider has no part in it.
+    pub fn open_withdrawn(&mut self, site: &Arc<str>) {
+        self.no_longer_opening(site);
+        self.gate.on_open_lost();
+    }
+
+    /// The provider answered a message. Its session is busy until it asks again.
+    pub fn answered(&mut self, report: Report, up: u32, now: Timestamp) {
+        let idle = self.sites.values().map(|site| site.idle.len()).sum::<usize>();
+        let live = self.live(up);
+        let answer = Answer {
+            action: report.action,
+            delivered: report.delivered,
+            started: report.started,
+            busy: (up + live.opening).saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)),
+            before: report.before,
+        };
+        self.gate.on_answer(answer, live, now);
+    }
+
+    /// What the lane has learnt and decided.
+    #[must_use]
+    pub fn gate(&self) -> &LaneGate {
+        &self.gate
     }
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.
@@ -220,7 +252,7 @@ impl<T> LaneRoom<T> {
     /// No connection of the lane is up or being opened: whoever was thought to open one has died without a word.
     pub fn nobody_is_coming(&mut self) {
         self.sites.values_mut().for_each(|site| site.opening = 0);
-        self.gate.on_open_lost();
+        self.gate.on_nobody_left();
     }
 
     /// Everything, when the owner stops.
@@ -282,7 +314,11 @@ impl<T> LaneRoom<T> {
         let mut live = live;
         let mut short_of_connections = false;
         for (name, site) in &mut self.sites {
-            let wanted = site.queued().saturating_sub(site.idle.len() + site.opening);
+            // Where a session waits for the pace of the lane, another one would only wait beside it.
+            let wanted = match site.idle.is_empty() {
+                true => site.queued().saturating_sub(site.opening),
+                false => 0,
+            };
             for _ in 0..wanted {
                 match self.gate.open(live, now) {
                     Permit::Go => {
@@ -319,6 +355,15 @@ impl<T> LaneRoom<T> {
         }
     }
 
+    /// Those up, and those that this room believes are on their way.
+    fn live(&self, up: u32) -> Live {
+        let opening = self.sites.values().map(|site| site.opening).sum::<usize>();
+        Live {
+            up,
+            opening: u32::try_from(opening).unwrap_or(u32::MAX),
+        }
+    }
+
     fn no_longer_opening(&mut self, site: &Arc<str>) {
         if let Some(site) = self.sites.get_mut(site) {
             site.opening = site.opening.saturating_sub(1);
@@ -331,161 +376,4 @@ fn earliest(known: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::LaneLimits;
-    use crate::policy::lane_gate::LaneGateSettings;
-
-    const IDLE: Duration = Duration::from_secs(10);
-
-    fn room(connections: u32, rate: Option<f64>) -> LaneRoom<&'static str> {
-        let limits = LaneLimits {
-            connections,
-            messages_per_connection: 20,
-            messages_per_second: rate,
-        };
-        LaneRoom::new(LaneGate::new(limits, LaneGateSettings::default(), Timestamp(0)), IDLE)
-    }
-
-    fn site(name: &str) -> Arc<str> {
-        Arc::from(name)
-    }
-
-    fn open(name: &str) -> Step<&'static str> {
-        Step::Open { site: site(name) }
-    }
-
-    fn up(up: u32) -> Live {
-        Live { up, opening: 0 }
-    }
-
-    #[test]
-    fn work_is_bound_only_to_a_session_that_is_up_and_asks() {
-        let mut room = room(5, None);
-        room.offer(&site("a"), Class::Transactional, "one");
-        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
-        assert_eq!(room.steps(up(1), Timestamp(0)), [], "one connection for one message");
-        room.opened(&site("a"));
-        room.ask(&site("a"), 7, Timestamp(1));
-        assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
-        assert_eq!(room.queued(), 0);
-    }
-
-    #[test]
-    fn a_refused_connection_defers_no_message() {
-        let mut room = room(5, None);
-        room.offer(&site("a"), Class::Transactional, "one");
-        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
-        room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
-        assert_eq!(room.queued(), 1);
-        assert_eq!(room.steps(up(1), Timestamp(0)), [], "the ceiling is what is up");
-        room.ask(&site("a"), 1, Timestamp(1));
-        assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
-    }
-
-    #[test]
-    fn codes_overtake_newsletters_and_newsletters_do_not_starve() {
-        let mut room = room(1, None);
-        for _ in 0..40 {
-            room.offer(&site("a"), Class::Broadcast, "news");
-            room.offer(&site("a"), Class::Critical, "code");
-        }
-        let mut given = Vec::new();
-        for ticket in 0..40 {
-            room.ask(&site("a"), ticket, Timestamp(0));
-            for step in room.steps(up(1), Timestamp(0)) {
-                if let Step::Give { work, .. } = step {
-                    given.push(work);
-                }
-            }
-        }
-        assert_eq!(given.iter().filter(|work| **work == "code").count(), 38);
-        assert_eq!(given.iter().filter(|work| **work == "news").count(), 2);
-    }
-
-    #[test]
-    fn an_idle_session_of_another_site_makes_way_and_a_long_idle_one_is_closed() {
-        let mut room = room(1, None);
-        room.ask(&site("a"), 1, Timestamp(0));
-        room.offer(&site("b"), Class::Transactional, "one");
-        assert_eq!(room.steps(up(1), Timestamp(0)), [Step::Close { ticket: 1 }]);
-        assert_eq!(room.steps(up(0), Timestamp(0)), [open("b")]);
-        room.opened(&site("b"));
-        room.ask(&site("b"), 2, Timestamp(5));
-        assert!(matches!(
-            room.steps(up(1), Timestamp(5))[..],
-            [Step::Give { ticket: 2, .. }]
-        ));
-        room.ask(&site("b"), 3, Timestamp(10));
-        assert_eq!(room.steps(up(1), Timestamp(10_009)), []);
-        assert_eq!(room.steps(up(1), Timestamp(10_010)), [Step::Close { ticket: 3 }]);
-    }
-
-    #[test]
-    fn a_shut_lane_hands_everything_back_and_closes_its_sessions() {
-        let mut room = room(2, None);
-        room.offer(&site("a"), Class::Transactional, "one");
-        room.offer(&site("b"), Class::Transactional, "two");
-        room.ask(&site("c"), 9, Timestamp(0));
-        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 1, Timestamp(0));
-        let steps = room.steps(up(1), Timestamp(0));
-        assert_eq!(
-            steps,
-            [
-                Step::HandBack {
-                    work: vec!["one", "two"]
-                },
-                Step::Close { ticket: 9 }
-            ]
-        );
-        room.offer(&site("a"), Class::Transactional, "canary");
-        assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
-    }
-
-    #[test]
-    fn a_session_that_died_without_a_word_is_opened_again() {
-        let mut room = room(5, None);
-        room.offer(&site("a"), Class::Transactional, "one");
-        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
-        assert_eq!(room.steps(up(0), Timestamp(0)), [], "one is thought to be on its way");
-        room.nobody_is_coming();
-        assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
-    }
-
-    #[test]
-    fn a_canary_that_died_without_a_word_is_sent_again() {
-        let mut room = room(5, None);
-        room.answered(LaneAction::Stop(Duration::from_secs(60)), false, 0, Timestamp(0));
-        room.offer(&site("a"), Class::Transactional, "canary");
-        assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
-        room.nobody_is_coming();
-        assert_eq!(room.steps(up(0), Timestamp(60_001)), [open("a")]);
-    }
-
-    #[test]
-    fn what_ran_out_of_time_is_taken_out_and_the_rest_keeps_its_order() {
-        let mut room = room(1, None);
-        for work in ["one", "old", "two"] {
-            room.offer(&site("a"), Class::Transactional, work);
-        }
-        room.offer(&site("b"), Class::Critical, "old");
-        assert_eq!(room.take_where(|work| *work == "old"), ["old", "old"]);
-        assert_eq!(room.queued(), 2);
-        assert_eq!(room.drain(), ["one", "two"]);
-        assert!(room.uses(&site("a")) == room.uses(&site("b")) && !room.uses(&site("c")));
-    }
-
-    #[test]
-    fn the_pace_of_the_lane_holds_over_all_its_sessions() {
-        let mut room = room(10, Some(1.0));
-        for ticket in 0..3 {
-            room.offer(&site("a"), Class::Transactional, "one");
-            room.ask(&site("a"), ticket, Timestamp(0));
-        }
-        let steps = room.steps(up(3), Timestamp(0));
-        assert!(
-            matches!(steps[..], [Step::Give { .. }, Step::AskAgainAt(Timestamp(1_001))]),
-            "{steps:?}"
-        );
-    }
-}
+mod tests;

@@ -4,16 +4,28 @@
 //! logs or knows an actor.
 
 pub mod admission;
+pub mod allowance;
 pub mod api_key;
 pub mod breaker;
 pub mod classify;
+pub mod congestion;
+pub mod controller;
 pub mod dial_guard;
+pub mod dip;
 pub mod fairness;
+pub mod hold;
 pub mod lane_gate;
 pub mod lane_room;
+pub mod latency_floor;
+pub mod let_through;
+pub mod lowered;
 pub mod mx;
 pub mod ownership;
+pub mod pace;
+pub mod pace_settings;
+pub mod probe_budget;
 pub mod provider_map;
+pub mod rate_meter;
 pub mod redis_safety;
 pub mod restart;
 pub mod retry;
@@ -21,4 +33,5 @@ pub mod routing;
 pub mod rules_file;
 pub mod seed;
 pub mod settlement;
+pub mod standstill;
 pub mod token_bucket;

@@ -288,8 +288,8 @@ fn settings((first_pause, longest_pause): (Duration, Duration)) -> EngineSetting
             },
             slow_pause: Duration::from_secs(2),
             slow_pause_longest: ASKED_PAUSE_MAX,
-            ceiling_step: Duration::from_secs(10),
             stop_longest: ASKED_PAUSE_MAX,
+            ..LaneGateSettings::default()
         },
         settlement: SettlementSettings {
             retry: RetrySettings {

@@ -1,0 +1,293 @@
+//! A client and a receiver on virtual time: the loop that carries out what an algorithm wants and tells it what came of it.
+//!
+//! Takes a scenario's model, an algorithm with endless work, a seed and a duration; gives what was delivered, second by
+//! second, and what was refused. Never reads a clock and never draws from anything but its seed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use posthaste::domain::Timestamp;
+use posthaste::policy::lane_gate::Live;
+use provider_sim::model::{ConnectAnswer, DotAnswer, MailAnswer, Model, Refusal};
+
+/// The virtual clock starts here, so that "long ago" is a time too.
+const START_MS: u64 = 1_000_000_000;
+
+/// What an algorithm wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Give a message to this idle session.
+    Give(u64),
+    /// Open a session.
+    Open,
+    /// Quit this idle session.
+    Close(u64),
+    /// Ask again then.
+    AskAt(Timestamp),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A session is up.
+    Opened,
+    /// A session was refused or failed.
+    OpenFailed(ConnectAnswer),
+    /// A message that was given at this time was delivered.
+    Delivered(Timestamp),
+    /// One was refused, on a connection that had carried so many.
+    Refused(Refusal, Timestamp, u32),
+    /// This session waits for work.
+    Idle(u64),
+}
+
+/// A client with endless work.
+pub(crate) trait Algorithm {
+    /// Something happened.
+    fn on_news(&mut self, news: News, live: Live, now: Timestamp);
+    /// What to do now.
+    fn wishes(&mut self, live: Live, now: Timestamp) -> Vec<Wish>;
+    /// Whether a message is bound to a connection before that is up, so that a refusal defers it.
+    fn binds_early(&self) -> bool;
+    /// Messages that a connection may carry.
+    fn messages_max(&self) -> u32;
+    /// Most connections that it would use now, one probe aside.
+    fn connections(&self) -> u32;
+}
+
+/// What one run came to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// Deliveries in each second.
+    pub(crate) delivered: Vec<u32>,
+    /// Messages that were refused for the lane's doing and must come back.
+    pub(crate) deferred: u64,
+    /// Refusals of connections and messages.
+    pub(crate) throttled: u64,
+    /// Messages that were greylisted.
+    pub(crate) greylisted: u64,
+    /// Connections, summed over seconds.
+    pub(crate) connection_seconds: u64,
+    /// Most connections, when one was opened, above what the algorithm said it would use.
+    pub(crate) over_target_max: u32,
+    /// Blocks for reputation, and messages that were tried while one was on.
+    pub(crate) blocks: (u64, u64),
+}
+
+impl Outcome {
+    /// All deliveries.
+    pub(crate) fn delivered_total(&self) -> u64 {
+        self.delivered.iter().map(|count| u64::from(*count)).sum()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Up(u64),
+    Failed(u8),
+    Replied(u64, u64, Option<u8>),
+    Dot(u64, u64),
+    Ask,
+    Second,
+}
+
+struct Session {
+    sent: u32,
+}
+
+/// The loop.
+pub(crate) struct World<'a> {
+    model: Model,
+    algorithm: &'a mut dyn Algorithm,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    order: u64,
+    now_us: u64,
+    sessions: BTreeMap<u64, Session>,
+    opening: u32,
+    ask_at: Option<u64>,
+    outcome: Outcome,
+}
+
+const REFUSALS: [Refusal; 4] = [
+    Refusal::Rate,
+    Refusal::Reputation,
+    Refusal::Greylist,
+    Refusal::MessagesPerConnection,
+];
+
+impl<'a> World<'a> {
+    /// Runs the algorithm against the model for this long.
+    pub(crate) fn run(model: Model, algorithm: &'a mut dyn Algorithm, seconds: u64) -> Outcome {
+        let mut world = Self {
+            model,
+            algorithm,
+            events: BinaryHeap::new(),
+            order: 0,
+            now_us: 0,
+            sessions: BTreeMap::new(),
+            opening: 0,
+            ask_at: None,
+            outcome: Outcome {
+                delivered: vec![0; usize::try_from(seconds).unwrap_or(0)],
+                ..Outcome::default()
+            },
+        };
+        world.at(1_000_000, Event::Second);
+        world.carry_out();
+        while let Some(Reverse((at, _, event))) = world.events.pop() {
+            if at >= seconds * 1_000_000 {
+                break;
+            }
+            world.now_us = at;
+            world.happen(event);
+            world.carry_out();
+        }
+        world.outcome.blocks = world.model.blocks();
+        world.outcome
+    }
+
+    fn at(&mut self, at_us: u64, event: Event) {
+        self.order += 1;
+        self.events.push(Reverse((at_us, self.order, event)));
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        let wait = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX / 2);
+        self.at(self.now_us + wait, event);
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(START_MS + self.now_us / 1000)
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            up: u32::try_from(self.sessions.len()).unwrap_or(u32::MAX),
+            opening: self.opening,
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        let (live, now) = (self.live(), self.now());
+        self.algorithm.on_news(news, live, now);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Up(id) => {
+                self.opening -= 1;
+                self.sessions.insert(id, Session { sent: 0 });
+                self.tell(News::Opened);
+                self.tell(News::Idle(id));
+            }
+            Event::Failed(which) => {
+                self.opening -= 1;
+                self.outcome.throttled += 1;
+                self.outcome.deferred += u64::from(self.algorithm.binds_early());
+                let answer = match which {
+                    0 => ConnectAnswer::TooMany,
+                    _ => ConnectAnswer::Dead,
+                };
+                self.tell(News::OpenFailed(answer));
+            }
+            Event::Dot(id, started) => {
+                let refused = match self.model.dot(Duration::from_micros(self.now_us)) {
+                    DotAnswer::Accepted => None,
+                    DotAnswer::Refused(refusal) => Some(refusal),
+                };
+                self.replied(id, started, refused);
+            }
+            Event::Replied(id, started, which) => {
+                self.replied(id, started, which.map(|which| REFUSALS[usize::from(which)]));
+            }
+            Event::Ask => self.ask_at = None,
+            Event::Second => {
+                self.outcome.connection_seconds += u64::from(self.live().up);
+                self.after(Duration::from_secs(1), Event::Second);
+            }
+        }
+    }
+
+    fn replied(&mut self, id: u64, started_us: u64, refused: Option<Refusal>) {
+        let started = Timestamp(START_MS + started_us / 1000);
+        let before = self.sessions.get(&id).map_or(0, |session| session.sent);
+        match refused {
+            None => {
+                let second = usize::try_from(self.now_us / 1_000_000).unwrap_or(usize::MAX);
+                self.outcome.delivered[second] += 1;
+                self.tell(News::Delivered(started));
+            }
+            Some(refusal) => {
+                match refusal {
+                    Refusal::Greylist => self.outcome.greylisted += 1,
+                    Refusal::Rate | Refusal::Reputation | Refusal::MessagesPerConnection => {
+                        self.outcome.deferred += 1;
+                        self.outcome.throttled += 1;
+                    }
+                }
+                self.tell(News::Refused(refusal, started, before));
+            }
+        }
+        let closes = matches!(refused, Some(Refusal::MessagesPerConnection | Refusal::Reputation));
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.sent += 1;
+        if closes || session.sent >= self.algorithm.messages_max() {
+            self.quit(id);
+        } else {
+            self.tell(News::Idle(id));
+        }
+    }
+
+    fn quit(&mut self, id: u64) {
+        self.sessions.remove(&id);
+        self.model.close(id);
+    }
+
+    fn carry_out(&mut self) {
+        let (live, now) = (self.live(), self.now());
+        let wishes = self.algorithm.wishes(live, now);
+        let at = Duration::from_micros(self.now_us);
+        for wish in wishes {
+            match wish {
+                Wish::Open => self.open(at),
+                Wish::Close(id) => self.quit(id),
+                Wish::Give(id) => match self.model.mail(id, at) {
+                    MailAnswer::Going(service) => self.after(service, Event::Dot(id, self.now_us)),
+                    MailAnswer::Refused(wait, refusal) => {
+                        let which = REFUSALS.iter().position(|known| *known == refusal).unwrap_or(0);
+                        let which = u8::try_from(which).unwrap_or(0);
+                        self.after(wait, Event::Replied(id, self.now_us, Some(which)));
+                    }
+                },
+                Wish::AskAt(when) => {
+                    let when_us = when
+                        .0
+                        .saturating_sub(START_MS)
+                        .saturating_mul(1000)
+                        .max(self.now_us + 1000);
+                    if self.ask_at.is_none_or(|known| when_us < known || known <= self.now_us) {
+                        self.ask_at = Some(when_us);
+                        self.at(when_us, Event::Ask);
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, at: Duration) {
+        self.opening += 1;
+        let live = self.live();
+        let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());
+        self.outcome.over_target_max = self.outcome.over_target_max.max(over);
+        let (wait, answer) = self.model.connect(at);
+        let event = match answer {
+            ConnectAnswer::Up(id) => Event::Up(id),
+            ConnectAnswer::TooMany => Event::Failed(0),
+            ConnectAnswer::Refused(_) | ConnectAnswer::Dead => Event::Failed(1),
+        };
+        self.after(wait, event);
+    }
+}

@@ -1,0 +1,176 @@
+//! What a lane does with work, sessions and refusals with made-up times.
+
+use super::*;
+use crate::domain::LaneLimits;
+use crate::policy::lane_gate::LaneGateSettings;
+
+const IDLE: Duration = Duration::from_secs(10);
+
+fn room(connections: u32, rate: Option<f64>) -> LaneRoom<&'static str> {
+    let limits = LaneLimits {
+        connections,
+        messages_per_connection: 20,
+        messages_per_second: rate,
+    };
+    let settings = LaneGateSettings {
+        connections_start: connections,
+        stop_least: Duration::ZERO,
+        ..LaneGateSettings::default()
+    };
+    LaneRoom::new(LaneGate::new(limits, settings, Timestamp(0)), IDLE)
+}
+
+fn stop() -> Report {
+    Report {
+        action: LaneAction::Stop(Duration::from_secs(60)),
+        delivered: false,
+        started: Timestamp(0),
+        before: None,
+    }
+}
+
+fn site(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+fn open(name: &str) -> Step<&'static str> {
+    Step::Open { site: site(name) }
+}
+
+fn up(up: u32) -> Live {
+    Live { up, opening: 0 }
+}
+
+#[test]
+fn work_is_bound_only_to_a_session_that_is_up_and_asks() {
+    let mut room = room(5, None);
+    room.offer(&site("a"), Class::Transactional, "one");
+    assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+    assert_eq!(room.steps(up(1), Timestamp(0)), [], "one connection for one message");
+    room.opened(&site("a"), 1, Timestamp(0));
+    room.ask(&site("a"), 7, Timestamp(1));
+    assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
+    assert_eq!(room.queued(), 0);
+}
+
+#[test]
+fn a_refused_connection_defers_no_message() {
+    let mut room = room(5, None);
+    room.offer(&site("a"), Class::Transactional, "one");
+    assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+    room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
+    assert_eq!(room.queued(), 1);
+    let steps = room.steps(up(1), Timestamp(0));
+    assert!(
+        matches!(steps[..], [Step::AskAgainAt(_)]),
+        "the ceiling is what is up: {steps:?}"
+    );
+    room.ask(&site("a"), 1, Timestamp(1));
+    assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 1, work: "one" }]);
+}
+
+#[test]
+fn codes_overtake_newsletters_and_newsletters_do_not_starve() {
+    let mut room = room(1, None);
+    for _ in 0..40 {
+        room.offer(&site("a"), Class::Broadcast, "news");
+        room.offer(&site("a"), Class::Critical, "code");
+    }
+    let mut given = Vec::new();
+    for ticket in 0..40 {
+        room.ask(&site("a"), ticket, Timestamp(0));
+        for step in room.steps(up(1), Timestamp(0)) {
+            if let Step::Give { work, .. } = step {
+                given.push(work);
+            }
+        }
+    }
+    assert_eq!(given.iter().filter(|work| **work == "code").count(), 38);
+    assert_eq!(given.iter().filter(|work| **work == "news").count(), 2);
+}
+
+#[test]
+fn an_idle_session_of_another_site_makes_way_and_a_long_idle_one_is_closed() {
+    let mut room = room(1, None);
+    room.ask(&site("a"), 1, Timestamp(0));
+    room.offer(&site("b"), Class::Transactional, "one");
+    assert_eq!(room.steps(up(1), Timestamp(0)), [Step::Close { ticket: 1 }]);
+    assert_eq!(room.steps(up(0), Timestamp(0)), [open("b")]);
+    room.opened(&site("b"), 1, Timestamp(0));
+    room.ask(&site("b"), 2, Timestamp(5));
+    assert!(matches!(
+        room.steps(up(1), Timestamp(5))[..],
+        [Step::Give { ticket: 2, .. }]
+    ));
+    room.ask(&site("b"), 3, Timestamp(10));
+    assert_eq!(room.steps(up(1), Timestamp(10_009)), []);
+    assert_eq!(room.steps(up(1), Timestamp(10_010)), [Step::Close { ticket: 3 }]);
+}
+
+#[test]
+fn a_shut_lane_hands_everything_back_and_closes_its_sessions() {
+    let mut room = room(2, None);
+    room.offer(&site("a"), Class::Transactional, "one");
+    room.offer(&site("b"), Class::Transactional, "two");
+    room.ask(&site("c"), 9, Timestamp(0));
+    room.answered(stop(), 1, Timestamp(0));
+    let steps = room.steps(up(1), Timestamp(0));
+    assert_eq!(
+        steps,
+        [
+            Step::HandBack {
+                work: vec!["one", "two"]
+            },
+            Step::Close { ticket: 9 }
+        ]
+    );
+    room.offer(&site("a"), Class::Transactional, "canary");
+    assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
+}
+
+#[test]
+fn a_session_that_died_without_a_word_is_opened_again() {
+    let mut room = room(5, None);
+    room.offer(&site("a"), Class::Transactional, "one");
+    assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+    assert_eq!(room.steps(up(0), Timestamp(0)), [], "one is thought to be on its way");
+    room.nobody_is_coming();
+    assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
+}
+
+#[test]
+fn a_canary_that_died_without_a_word_is_sent_again() {
+    let mut room = room(5, None);
+    room.answered(stop(), 0, Timestamp(0));
+    room.offer(&site("a"), Class::Transactional, "canary");
+    assert_eq!(room.steps(up(0), Timestamp(60_000)), [open("a")]);
+    room.nobody_is_coming();
+    assert_eq!(room.steps(up(0), Timestamp(60_001)), [open("a")]);
+}
+
+#[test]
+fn what_ran_out_of_time_is_taken_out_and_the_rest_keeps_its_order() {
+    let mut room = room(1, None);
+    for work in ["one", "old", "two"] {
+        room.offer(&site("a"), Class::Transactional, work);
+    }
+    room.offer(&site("b"), Class::Critical, "old");
+    assert_eq!(room.take_where(|work| *work == "old"), ["old", "old"]);
+    assert_eq!(room.queued(), 2);
+    assert_eq!(room.drain(), ["one", "two"]);
+    assert!(room.uses(&site("a")) == room.uses(&site("b")) && !room.uses(&site("c")));
+}
+
+#[test]
+fn the_pace_of_the_lane_holds_over_all_its_sessions() {
+    let mut room = room(10, Some(1.0));
+    for ticket in 0..3 {
+        room.offer(&site("a"), Class::Transactional, "one");
+        room.ask(&site("a"), ticket, Timestamp(0));
+    }
+    let steps = room.steps(up(3), Timestamp(0));
+    assert!(
+        matches!(steps[..], [Step::Give { .. }, Step::AskAgainAt(Timestamp(1_001))]),
+        "{steps:?}"
+    );
+}
