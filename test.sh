@@ -90,12 +90,18 @@ smoke() {
 }
 
 # Everything is killed, frozen and filled while mail flows, and every copy counted. Each run draws its own plan; its first
-# line says the seed, with which `bench chaos --seed` plays the same plan again.
+# line says the seed, with which `bench chaos --seed` plays the same plan again. A run mostly waits, so both go at once.
 chaos() {
-    local store
+    local store runs=() code=0
+    cargo build --quiet --package bench
     for store in embedded redis; do
-        cargo run --quiet --package bench -- chaos --store "$store" --kills 30 --json
+        { cargo run --quiet --package bench -- chaos --store "$store" --kills 30 --json 2>&1 | sed --unbuffered "s/^/$store: /"; } &
+        runs+=($!)
     done
+    for store in "${runs[@]}"; do
+        wait "$store" || code=$?
+    done
+    return "$code"
 }
 
 # Each deliberate bug is caught by the test that tests/sabotage.tsv names.

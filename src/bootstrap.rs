@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::DeclaredDomain;
-use crate::domain::{ApiKey, DkimKey, DomainStatus, SendingDomain, Tenant, TenantId, Timestamp};
+use crate::domain::{ApiKey, DkimKey, DomainStatus, KeyScope, SendingDomain, Tenant, TenantId, Timestamp};
 use crate::policy::api_key;
 use crate::store::{Store, dkim_keys};
 
@@ -56,16 +56,25 @@ pub fn node_name(data: &Path, name: &str) -> Result<String> {
     Ok(format!("{name}/{id}"))
 }
 
-/// A key for a tenant that has none; it is shown once and only its hash is stored.
+/// A key for a tenant that has none; it is shown once and only its hash is stored. Whoever starts the first engine is its
+/// operator, so the key may do everything.
 pub async fn first_key(store: &dyn Store, tenant: TenantId, now: Timestamp) -> Result<Option<String>> {
     if !store.keys(tenant).await?.is_empty() {
         return Ok(None);
     }
-    make_key(store, tenant, "first key", now).await.map(Some)
+    make_key(store, tenant, "first key", KeyScope::Admin, now)
+        .await
+        .map(Some)
 }
 
 /// Makes and stores a key; gives it, for the one time that it can be shown.
-pub async fn make_key(store: &dyn Store, tenant: TenantId, name: &str, now: Timestamp) -> Result<String> {
+pub async fn make_key(
+    store: &dyn Store,
+    tenant: TenantId,
+    name: &str,
+    scope: KeyScope,
+    now: Timestamp,
+) -> Result<String> {
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
     let key = api_key::make(&random);
@@ -76,6 +85,7 @@ pub async fn make_key(store: &dyn Store, tenant: TenantId, name: &str, now: Time
         last4: api_key::last4(&key),
         created_at: now,
         revoked_at: None,
+        scope,
     };
     store.put_key(record).await?;
     Ok(key)

@@ -1,7 +1,8 @@
 //! The socket in the data directory: how commands beside a running engine reach the store, which has one owner.
 //!
 //! Takes HTTP over a Unix socket that only the engine's user may open; gives JSON. `keys`, `nodes` and `why` of the
-//! command line are its only callers; it is no public API. Never leaves the machine.
+//! command line are its only callers; it is no public API, but for `/v1/admin/…`, which is the API's own without a key.
+//! Never leaves the machine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::actors::ownership::Ownership;
-use crate::api::ApiState;
+use crate::api::{ApiState, admin};
 use crate::bootstrap;
 use crate::clock::Clock;
-use crate::domain::{ApiKey, Board, Delivery, MessageId, TenantId, Timestamp};
+use crate::domain::{ApiKey, Board, Delivery, KeyScope, MessageId, TenantId, Timestamp};
 use crate::queue::Queue;
 use crate::store::{Store, StoreError};
 
@@ -55,7 +56,9 @@ pub fn serve(
     });
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(web::Data::from(Arc::clone(&shared.api)))
             .app_data(shared.clone())
+            .configure(admin::on_the_machine)
             .route("/why/{id}", web::get().to(why))
             .route("/nodes", web::get().to(nodes))
             .route("/keys", web::get().to(list_keys))
@@ -165,10 +168,13 @@ async fn list_keys(shared: web::Data<Shared>) -> HttpResponse {
 #[serde(deny_unknown_fields)]
 struct NewKey {
     name: String,
+    #[serde(default)]
+    admin: bool,
 }
 
 async fn create_key(shared: web::Data<Shared>, body: web::Json<NewKey>) -> HttpResponse {
-    match bootstrap::make_key(&*shared.store, shared.tenant, &body.name, shared.clock.now()).await {
+    let scope = if body.admin { KeyScope::Admin } else { KeyScope::Send };
+    match bootstrap::make_key(&*shared.store, shared.tenant, &body.name, scope, shared.clock.now()).await {
         Ok(key) => HttpResponse::Created().json(json!({"key": key})),
         Err(error) => refuse(503, &error.to_string()),
     }
@@ -205,6 +211,7 @@ fn key_view(key: &ApiKey) -> Value {
         "id": key_id(key),
         "name": key.name,
         "last4": key.last4,
+        "scope": key.scope.name(),
         "created_at": key.created_at.to_string(),
         "revoked_at": key.revoked_at.map(|at| at.to_string()),
     })

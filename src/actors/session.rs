@@ -19,7 +19,7 @@ use super::settler::{Settler, SettlerMessage, Withheld};
 use super::supervisor::{Handle, Part, SendError};
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
-use crate::policy::ownership::{margin, still_ours};
+use crate::policy::dot_guard::Holding;
 use crate::policy::seed::seed_of;
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, Leased};
 use crate::resolver::Target;
@@ -28,10 +28,6 @@ use crate::transport::{Endpoint, OpenError, Outgoing, Session, TransactionOutcom
 
 /// Times that a report is repeated when an actor panics over it.
 const REPORTS_MAX: usize = 3;
-
-/// An INTENT is good for this part of a lease, counted from when it was asked for: leases are renewed at a third, so that
-/// two thirds were left.
-const INTENT_GOOD_FOR: u32 = 3;
 
 /// Everything a session needs.
 #[derive(Debug)]
@@ -309,16 +305,17 @@ async fn deliver(
     report(plan, attempt, leased).await;
 }
 
-/// Whether lease and Source are ours for long enough, by our own clock: whoever was frozen finds out here.
-fn is_safe(tools: &Tools, held_until: &AtomicU64, lane: &crate::domain::Lane) -> bool {
-    let now = tools.surroundings.clock.now();
-    let until = Timestamp(held_until.load(Ordering::Relaxed));
-    still_ours(until, margin(tools.settings.lease), now) && tools.ownership.is_ours(&lane.source, now)
+/// What this session holds now, by our own clock: whoever was frozen finds out here.
+fn holding(tools: &Tools, held_until: &AtomicU64, lane: &crate::domain::Lane, now: Timestamp) -> Holding {
+    Holding {
+        until: Timestamp(held_until.load(Ordering::Relaxed)),
+        source_is_ours: tools.ownership.is_ours(&lane.source, now),
+        lease: tools.settings.lease,
+    }
 }
 
-/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no. Looks at the clock before and after the
-/// store was asked: a yes that comes late is a no, since whoever slept over it may have lost its lease, and the Delivery may
-/// have expired or gone out from elsewhere.
+/// INTENT: whether the dot may leave. Everything that is not a clear yes is a no. `policy::dot_guard` is asked before and
+/// after the store was.
 async fn gate(
     tools: &Tools,
     leased: &Leased,
@@ -343,15 +340,15 @@ async fn gate(
         actix::spawn(async move { queue.intent(intent).await });
         return true;
     }
-    let (asked_at, good_for) = (intent.at, tools.settings.lease / INTENT_GOOD_FOR);
-    let answer = match is_safe(tools, held_until, lane) {
+    let asked_at = intent.at;
+    let answer = match holding(tools, held_until, lane, asked_at).is_safe(asked_at) {
         true => Some(tools.queue.intent(intent).await),
         false => None,
     };
-    let is_late = tools.surroundings.clock.now().since(asked_at) >= good_for || !is_safe(tools, held_until, lane);
-    let is_late = is_late && !sabotage::is(Bug::IntentSleptOver);
+    let now = tools.surroundings.clock.now();
+    let counts = holding(tools, held_until, lane, now).counts(asked_at, now) || sabotage::is(Bug::IntentSleptOver);
     let withheld = match answer {
-        Some(Ok(IntentAnswer::Recorded)) if !is_late => {
+        Some(Ok(IntentAnswer::Recorded)) if counts => {
             fail::fail_point!("after-intent");
             return true;
         }

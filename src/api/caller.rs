@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use super::problem::ApiError;
 use super::rate::Bucket;
 use super::state::ApiState;
-use crate::domain::TenantId;
+use crate::domain::{KeyScope, TenantId};
 use crate::policy::api_key;
 
 /// A request with a key that works.
@@ -21,6 +21,8 @@ use crate::policy::api_key;
 pub(crate) struct Caller {
     /// Whose key.
     pub(crate) tenant: TenantId,
+    /// What the key may do.
+    pub(crate) scope: KeyScope,
 }
 
 impl FromRequest for Caller {
@@ -39,14 +41,15 @@ async fn identify(request: &HttpRequest) -> Result<Caller, ApiError> {
         .ok_or_else(|| ApiError::Internal("the state of the API is missing".into()))?;
     let hash = api_key::hash(bearer(request)?);
     let now = state.clock.now();
-    let tenant = match state.keys.get(&hash, now) {
-        Some(tenant) => tenant,
+    let (tenant, scope) = match state.keys.get(&hash, now) {
+        Some(known) => known,
         None => {
             let key = state.store.key(hash).await.map_err(|error| state.refuse(error))?;
             let key = key.filter(|key| key.revoked_at.is_none_or(|at| at > now));
-            let tenant = key.ok_or(ApiError::InvalidKey)?.tenant;
-            state.keys.put(hash, tenant, now);
-            tenant
+            let key = key.ok_or(ApiError::InvalidKey)?;
+            let known = (key.tenant, key.scope);
+            state.keys.put(hash, known, now);
+            known
         }
     };
     if let Some(per_second) = state.settings.requests_per_second {
@@ -61,7 +64,7 @@ async fn identify(request: &HttpRequest) -> Result<Caller, ApiError> {
             return Err(ApiError::RateLimited(wait));
         }
     }
-    Ok(Caller { tenant })
+    Ok(Caller { tenant, scope })
 }
 
 /// The key in `Authorization: Bearer <key>`.

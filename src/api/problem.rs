@@ -36,6 +36,8 @@ pub enum ApiError {
     MissingKey,
     /// 401: no such key, or it was revoked.
     InvalidKey,
+    /// 403: the key may only send.
+    AdminKeyNeeded,
     /// 404.
     NotFound,
     /// 405, with the methods that are allowed.
@@ -177,6 +179,12 @@ impl ApiError {
                 "invalid_api_key",
                 "The API key does not work",
                 "There is no such key, or it was revoked.",
+            ),
+            Self::AdminKeyNeeded => Shape::new(
+                403,
+                "admin_key_needed",
+                "This is for operators",
+                "The key may only send. Make one that may do this: posthaste keys create NAME --admin.",
             ),
             Self::NotFound => Shape::new(404, "not_found", "There is nothing here", "No such resource."),
             Self::MethodNotAllowed(allow) => Shape::new(

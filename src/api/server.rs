@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use super::problem::ApiError;
 use super::rate::RateStanding;
 use super::state::ApiState;
-use super::{batch, domains, emails, health, templates};
+use super::{admin, batch, domains, emails, health, templates};
 use crate::actors::intake::{IntakeHandle, IntakeParts};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -74,11 +74,12 @@ pub fn configure(config: &mut web::ServiceConfig) {
             "GET, HEAD",
             [web::get().to(health::readyz), web::head().to(health::readyz)],
         ))
+        .configure(admin::with_key)
         .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
 }
 
 /// One path with its methods. Another method is told which there are.
-fn resource<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> actix_web::Resource {
+pub(super) fn resource<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> actix_web::Resource {
     let mut resource = web::resource(path);
     for route in routes {
         resource = resource.route(route);

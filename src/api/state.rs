@@ -18,7 +18,7 @@ use super::rate::Bucket;
 use super::rendering::KnownTemplate;
 use super::settings::ApiSettings;
 use crate::clock::Clock;
-use crate::domain::{DomainStatus, TenantId, Timestamp};
+use crate::domain::{DomainStatus, KeyScope, TenantId, Timestamp};
 use crate::observe::Observer;
 use crate::policy::admission::AdmissionSettings;
 use crate::queue::{IdempotencyKey, Queue};
@@ -55,7 +55,7 @@ pub struct ApiState {
     pub(crate) settings: ApiSettings,
     pub(crate) admission: AdmissionSettings,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) keys: Cache<[u8; 32], TenantId>,
+    pub(crate) keys: Cache<[u8; 32], (TenantId, KeyScope)>,
     pub(crate) buckets: DashMap<[u8; 32], Bucket>,
     pub(crate) domains: Cache<(TenantId, String), DomainStatus>,
     pub(crate) templates: Cache<(TenantId, String, Option<u32>), Arc<KnownTemplate>>,

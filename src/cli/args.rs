@@ -108,9 +108,13 @@ pub enum KeyAction {
     /// Show all keys: id, name, last four characters.
     List,
     /// Make a key and show it, once.
+    #[command(visible_alias = "add")]
     Create {
         /// What it is for.
         name: String,
+        /// It may also do what operators do: everything under /v1/admin.
+        #[arg(long)]
+        admin: bool,
     },
     /// Make a key useless, at once.
     Revoke {

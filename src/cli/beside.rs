@@ -39,7 +39,8 @@ pub(super) fn call(config: Option<PathBuf>, method: &str, path: &str, body: Opti
         let failed = !response.status().is_success();
         let answer: Value = response.json().await.context("the engine's answer is not JSON")?;
         if failed {
-            bail!("{}", answer["error"].as_str().unwrap_or("the engine refused"));
+            let said = answer["error"].as_str().or(answer["detail"].as_str());
+            bail!("{}", said.unwrap_or("the engine refused"));
         }
         Ok(answer)
     })

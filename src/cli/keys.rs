@@ -15,12 +15,13 @@ pub(super) fn run(config: Option<PathBuf>, action: &KeyAction) -> Result<ExitCod
         KeyAction::List => {
             let keys = beside::call(config, "GET", "/keys", None)?;
             let mut table = Table::new();
-            table.set_header(["id", "name", "last 4", "created", "revoked"]);
+            table.set_header(["id", "name", "may", "last 4", "created", "revoked"]);
             for key in keys.as_array().into_iter().flatten() {
                 let field = |name: &str| key[name].as_str().unwrap_or("–").to_owned();
                 table.add_row([
                     field("id"),
                     field("name"),
+                    field("scope"),
                     field("last4"),
                     field("created_at"),
                     field("revoked_at"),
@@ -28,8 +29,8 @@ pub(super) fn run(config: Option<PathBuf>, action: &KeyAction) -> Result<ExitCod
             }
             output::say(&table.to_string());
         }
-        KeyAction::Create { name } => {
-            let made = beside::call(config, "POST", "/keys", Some(&json!({"name": name})))?;
+        KeyAction::Create { name, admin } => {
+            let made = beside::call(config, "POST", "/keys", Some(&json!({"name": name, "admin": admin})))?;
             output::say(made["key"].as_str().unwrap_or_default());
             output::note("Shown this once; only its hash is stored.");
         }

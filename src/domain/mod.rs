@@ -11,7 +11,9 @@ mod event;
 mod ids;
 mod message;
 mod node;
+mod note;
 mod phase_times;
+mod place;
 mod settlement;
 mod submission;
 mod suppression;
@@ -28,11 +30,16 @@ pub use event::{Event, EventKind};
 pub use ids::{DeliveryId, Fence, Lane, MessageId, NodeId, ProviderId, SourceId, TemplateId, TenantId};
 pub use message::{Attachment, Body, Content, Disposition, Mailbox, Message, Recipient, Role, Variables};
 pub use node::{Board, Node, Presence, SourceClaim};
+pub use note::{
+    NOTE_KEY_BYTES_MAX, NOTE_VALUE_BYTES_MAX, NOTES_PER_CALL_MAX, Note, NoteKind, NoteOutOfBounds, lane_note_key,
+    lane_of_note_key,
+};
 pub use phase_times::PhaseTimes;
+pub use place::Place;
 pub use settlement::{Next, Settlement};
 pub use submission::{Problem, Submission, SubmittedContent};
 pub use suppression::{Suppression, SuppressionReason};
-pub use tenant::{ApiKey, DkimAlgorithm, DkimKey, DomainStatus, SendingDomain, Template, Tenant};
+pub use tenant::{ApiKey, DkimAlgorithm, DkimKey, DomainStatus, KeyScope, SendingDomain, Template, Tenant};
 pub use time::Timestamp;
 pub use verdict::{Blame, BounceClass, Cause, LaneAction, Verdict};
 pub use why::Why;

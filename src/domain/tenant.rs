@@ -13,6 +13,26 @@ pub struct Tenant {
     pub created_at: Timestamp,
 }
 
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyScope {
+    /// Everything about the mail of its tenant.
+    Send,
+    /// That, and everything about the engine: what all tenants share.
+    Admin,
+}
+
+impl KeyScope {
+    /// The name that API and commands use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// A key to the API. The key itself is shown once and never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -28,6 +48,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// Since when it no longer works.
     pub revoked_at: Option<Timestamp>,
+    /// What it may do.
+    pub scope: KeyScope,
 }
 
 /// Whether mail may be sent from a domain.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::BounceClass;
 
 /// The reason for a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// Its sender asked for a later time.
     NotDue,
@@ -13,8 +13,24 @@ pub enum Why {
     Queued,
     /// Its lane has more work in hand than it may hold; parked under it.
     LaneFull,
-    /// Its lane takes no connections at the moment.
+    /// Its lane takes no connections at the moment: the hosts do not answer, or not well.
     BreakerOpen,
+    /// Its lane sends as fast as the provider allows.
+    Rate,
+    /// Its Source is being warmed up, and the provider has had its share for now.
+    WarmupCap,
+    /// The provider blocks its Source; the lane stands still before it tries with one.
+    Stopped,
+    /// The provider blocks the tenant's domain; its mail to this provider stands still.
+    DomainHeld,
+    /// Its tenant, or the tenant's stream, is paused.
+    TenantPaused,
+    /// Its tenant has used up what it may send for now.
+    Quota,
+    /// Its Source belongs to another node.
+    SourceElsewhere,
+    /// No Source that it may go from can send: they were taken out, or none is free.
+    NoSource,
     /// In the hands of a session right now.
     InProgress,
     /// The name servers of the recipient's domain do not answer, or the answer is being fetched.
@@ -40,6 +56,14 @@ impl Why {
             Self::Queued => "queued",
             Self::LaneFull => "lane_full",
             Self::BreakerOpen => "breaker_open",
+            Self::Rate => "rate",
+            Self::WarmupCap => "warmup_cap",
+            Self::Stopped => "stopped",
+            Self::DomainHeld => "domain_held",
+            Self::TenantPaused => "tenant_paused",
+            Self::Quota => "quota",
+            Self::SourceElsewhere => "source_elsewhere",
+            Self::NoSource => "no_source",
             Self::InProgress => "in_progress",
             Self::Dns => "dns",
             Self::Deferred(class) => class.name(),

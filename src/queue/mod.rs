@@ -10,12 +10,14 @@
 
 mod claims;
 mod types;
+mod waits;
 
 pub use claims::{Claim, Claims};
 pub use types::{
     Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
     Parking, QueueError, Release, SettleAnswer, StoredResponse,
 };
+pub use waits::{AHEAD_MAX, Waiter, WaitersCursor, WaitersPage, Waits};
 
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ use crate::domain::{Class, DeliveryId, Lane, Settlement, Timestamp};
 
 /// Durable work. All methods are safe to call from many tasks; each answers after its change is durable.
 #[async_trait]
-pub trait Queue: Claims + Send + Sync + std::fmt::Debug {
+pub trait Queue: Claims + Waits + Send + Sync + std::fmt::Debug {
     /// ACCEPT: stores messages, bodies, deliveries, idempotency key and the first events in one durable step.
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError>;
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Answer, Mx, Resolver};
+use crate::policy::source_health::pointer_name;
 
 /// For how long answers hold unless said otherwise.
 pub const FIXED_TTL: Duration = Duration::from_secs(300);
@@ -31,6 +32,7 @@ struct Table {
     mx: Script<Mx>,
     addresses: Script<IpAddr>,
     txt: Script<String>,
+    names: Script<String>,
     /// Whether names that no script has fail; else they do not exist.
     otherwise_failing: bool,
     delay: Duration,
@@ -108,6 +110,20 @@ impl Fixed {
     pub fn with_txt(self, name: &str, records: &[&str]) -> Self {
         let list = records.iter().map(|text| (*text).to_owned()).collect();
         self.set_txt(name, vec![Answer::Found(list, FIXED_TTL)]);
+        self
+    }
+
+    /// `address` has these names.
+    ///
+    /// # Panics
+    /// When it is not an address: tables are written by hand.
+    #[must_use]
+    pub fn with_names(self, address: &str, names: &[&str]) -> Self {
+        let address = address.parse().expect("an IP address in a fixed table");
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.lock()
+            .names
+            .set(&pointer_name(address), vec![Answer::Found(names, FIXED_TTL)]);
         self
     }
 
@@ -231,6 +247,10 @@ impl Resolver for Fixed {
 
     async fn txt(&self, name: &str) -> Answer<String> {
         self.answer(name, |table| &mut table.txt).await
+    }
+
+    async fn names(&self, address: IpAddr) -> Answer<String> {
+        self.answer(&pointer_name(address), |table| &mut table.names).await
     }
 }
 

@@ -24,6 +24,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 
 use super::{Answer, Mx, Resolver};
+use crate::policy::source_health::pointer_name;
 
 /// CNAMEs followed before they count as a loop (reliability.md 4.5).
 const CNAMES_MAX: usize = 8;
@@ -216,6 +217,14 @@ impl Resolver for Hickory {
     async fn txt(&self, name: &str) -> Answer<String> {
         convert(self.lookup(name, RecordType::TXT).await, |data| match data {
             RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        })
+    }
+
+    async fn names(&self, address: IpAddr) -> Answer<String> {
+        let answer = self.lookup(&pointer_name(address), RecordType::PTR).await;
+        convert(answer, |data| match data {
+            RData::PTR(name) => Some(plain(&name.0)),
             _ => None,
         })
     }

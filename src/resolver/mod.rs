@@ -58,4 +58,6 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     async fn addresses(&self, host: &str) -> Answer<IpAddr>;
     /// TXT records of a name, each with its strings joined.
     async fn txt(&self, name: &str) -> Answer<String>;
+    /// Names of an address (PTR), lower case, without a trailing dot.
+    async fn names(&self, address: IpAddr) -> Answer<String>;
 }

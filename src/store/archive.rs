@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{ApiKey, Body, Delivery, Event, Lane, Message, SendingDomain, Suppression, Template, Tenant};
+use crate::domain::{ApiKey, Body, Delivery, Event, Lane, Message, Note, SendingDomain, Suppression, Template, Tenant};
 use crate::queue::{IdempotencyKey, OpenIntent, StoredResponse};
 
 /// Something that a store holds.
@@ -27,6 +27,8 @@ pub enum Archived {
     Suppression(Suppression),
     /// The answer to an idempotency key.
     Answer(IdempotencyKey, StoredResponse),
+    /// Something that the engine has learnt.
+    Note(Note),
     /// A Message with all that belongs to it.
     Message(Box<ArchivedMessage>),
 }

@@ -10,6 +10,7 @@ mod embedded;
 pub mod faulty;
 mod memory;
 mod message_cache;
+mod note_values;
 mod outcome;
 mod records;
 mod redis;
@@ -19,6 +20,7 @@ pub use embedded::{
     COMMIT_BUCKETS_MICROS, Embedded, EmbeddedSettings, OnCommit, OnFatal, OpenError, ReserveSpace, WriterStats,
 };
 pub use memory::Memory;
+pub use note_values::{decode_note_value, encode_note_value};
 pub use redis::guard::{GuardError, GuardSettings, Guarded, Watch, open as open_redis};
 pub use redis::{Entries, Entry, EntryAnswer, EntryContent, EntryLimits, TakenEntries};
 pub use redis::{Redis, RedisOpenError, RedisSettings};
@@ -31,8 +33,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Suppression, Template, TemplateId,
-    Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Suppression,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, QueueError, StoredResponse};
 
@@ -100,6 +102,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn put_suppression(&self, suppression: Suppression) -> Result<(), StoreError>;
     /// Takes an address off the list; `false` when it was not on it.
     async fn delete_suppression(&self, tenant: TenantId, address: &str) -> Result<bool, StoreError>;
+
+    /// Writes what was learnt, all of it in one step; the last note under a key wins. One that is a removal takes the note
+    /// under its key away. At most [`crate::domain::NOTES_PER_CALL_MAX`] of them.
+    async fn put_notes(&self, notes: Vec<Note>) -> Result<(), StoreError>;
+    /// What was learnt of this kind, by key, at most `max`. One whose bytes are damaged is passed over, with an error in the
+    /// log: what it said can be learnt again.
+    async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError>;
 
     /// Deletes messages accepted before `before` whose deliveries are all final, at most `max`; gives their number.
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError>;

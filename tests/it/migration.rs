@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use posthaste::domain::{Board, Class, Node, NodeId, State, Stream, Tenant, TenantId, Timestamp};
+use posthaste::domain::{Board, Class, Node, NodeId, NoteKind, State, Stream, Tenant, TenantId, Timestamp};
 use posthaste::migration::{Census, MigrationError, Movable, Side, migrate};
 use posthaste::queue::{Claim, Claims, QueueError};
 use posthaste::store::archive::{Archive, Archived, Cursor, Mark, Page};
@@ -12,6 +12,7 @@ use posthaste::store::{Embedded, EmbeddedSettings, Memory, Seal, StoreError};
 use tempfile::TempDir;
 use test_rig::RedisOptions;
 
+use crate::contract::notes::note;
 use crate::contract::records::{api_key, domain, draft, suppression};
 use crate::contract::{Bed, InMemory, Mail, at, delivered, lane};
 use crate::redis::contract::InRedis;
@@ -55,6 +56,12 @@ async fn full() -> Arc<Memory> {
     ] {
         bed.store().put_suppression(entry).await.expect("stores");
     }
+    let learnt = vec![
+        note(NoteKind::Lane, b"k", b"1"),
+        note(NoteKind::Lane, b"l", b"2"),
+        note(NoteKind::Domain, b"k", b"3"),
+    ];
+    bed.store().put_notes(learnt).await.expect("stores");
     mail(&mut bed).await;
     memory
 }
@@ -134,6 +141,7 @@ async fn everything_moves_from_memory_to_disk_to_redis_and_back() {
     let disk = embedded(&folder);
     let census = moved(&*first, &disk).await.expect("moves");
     assert_eq!(census.deliveries.values().sum::<u64>(), 8, "{census:?}");
+    assert_eq!(census.others.get("notes"), Some(&3), "{census:?}");
     let counted = |name| census.others.get(name).copied();
     assert_eq!(
         (counted("template versions"), counted("open intents")),

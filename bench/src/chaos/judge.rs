@@ -71,6 +71,21 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Everything that must not be, by name, where there is some of it.
+    pub(crate) fn wrong(&self) -> Vec<(&'static str, u64)> {
+        let all = [
+            ("lost", self.lost),
+            ("unknown_duplicates", self.unknown_duplicates),
+            ("phantoms", self.phantoms),
+            ("hold_duplicates", self.hold_duplicates),
+            ("unsettled", self.unsettled),
+            ("contradicted", self.contradicted),
+            ("untold", self.untold),
+            ("early", self.early),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     fn example(&mut self, text: impl FnOnce() -> String) {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(text());

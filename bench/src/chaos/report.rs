@@ -44,19 +44,9 @@ pub(crate) struct Asked {
 
 /// Everything that makes a run fail.
 pub(crate) fn failures(asked: Asked, tally: &Tally, record: &Record) -> Vec<String> {
-    let none = [
-        ("lost", tally.lost),
-        ("unknown_duplicates", tally.unknown_duplicates),
-        ("phantoms", tally.phantoms),
-        ("hold_duplicates", tally.hold_duplicates),
-        ("unsettled", tally.unsettled),
-        ("contradicted", tally.contradicted),
-        ("untold", tally.untold),
-        ("early", tally.early),
-    ];
-    let mut failures: Vec<String> = none
+    let mut failures: Vec<String> = tally
+        .wrong()
         .into_iter()
-        .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{name} is {count}"))
         .collect();
     let mut must = |holds: bool, text: String| {

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use redb::TableDefinition;
 
 use super::super::records::{
-    decode_delivery, decode_intent, decode_lane, decode_mark, decode_response, decode_suppression, decode_template,
-    encode_mark,
+    decode_delivery, decode_intent, decode_lane, decode_mark, decode_note, decode_response, decode_suppression,
+    decode_template, encode_mark,
 };
 use super::fault::Fault;
 use super::handle::Embedded;
-use super::keys::{DeliveryKey, MessageKey, TemplateKey, deliveries_of, delivery_of, message_of, named_of, version_of};
-use super::layout::{ABOUT, ABOUT_MARK, ANSWERS, DELIVERIES, INTENTS, LANES, MESSAGES, SUPPRESSIONS, TEMPLATES};
+use super::keys::{
+    DeliveryKey, MessageKey, TemplateKey, deliveries_of, delivery_of, message_of, named_of, note_of, version_of,
+};
+use super::layout::{ABOUT, ABOUT_MARK, ANSWERS, DELIVERIES, INTENTS, LANES, MESSAGES, NOTES, SUPPRESSIONS, TEMPLATES};
 use super::operations;
 use super::reads::Snapshot;
 use crate::domain::{MessageId, TemplateId};
@@ -26,7 +28,14 @@ use crate::store::archive::{
 use crate::store::{Store, StoreError};
 
 /// Parts of an export in their order.
-const PARTS: [Part; 4] = [Part::Head, Part::Suppressions, Part::Answers, Part::Messages];
+/// Cursors hold their numbers: a new one comes last.
+const PARTS: [Part; 5] = [
+    Part::Head,
+    Part::Suppressions,
+    Part::Answers,
+    Part::Messages,
+    Part::Notes,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -34,6 +43,7 @@ enum Part {
     Suppressions,
     Answers,
     Messages,
+    Notes,
 }
 
 /// Items with the keys up to which they read.
@@ -68,6 +78,18 @@ impl Snapshot {
             let named = named_of(key.value());
             let (tenant, name) = named.ok_or_else(|| Fault::Damaged("the key of a record".to_owned()))?;
             rows.push((key.value().to_vec(), item(tenant, name, bytes.value())?));
+        }
+        Ok(rows)
+    }
+
+    fn archived_notes(&self, after: Option<&[u8]>, max: usize) -> Result<Rows, Fault> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = Rows::new();
+        for row in self.table(NOTES)?.range::<&[u8]>((first, Bound::Unbounded))?.take(max) {
+            let (key, bytes) = row?;
+            let found = note_of(key.value()).ok_or_else(|| Fault::Damaged("the key of a note".to_owned()))?;
+            let note = decode_note(found.0, found.1, bytes.value())?;
+            rows.push((key.value().to_vec(), Archived::Note(note)));
         }
         Ok(rows)
     }
@@ -168,6 +190,7 @@ impl Embedded {
                 })
             }),
             Part::Messages => self.read(|snapshot| snapshot.archived_messages(after, max)),
+            Part::Notes => self.read(|snapshot| snapshot.archived_notes(after, max)),
         }
     }
 }

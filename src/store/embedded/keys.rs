@@ -4,7 +4,8 @@
 
 use uuid::Uuid;
 
-use crate::domain::{Class, DeliveryId, MessageId, TenantId, Timestamp};
+use super::super::records::Coded;
+use crate::domain::{Class, DeliveryId, MessageId, NoteKind, TenantId, Timestamp};
 
 /// Message.
 pub(super) type MessageKey = [u8; 16];
@@ -175,6 +176,20 @@ pub(super) fn named_of(key: &[u8]) -> Option<(TenantId, &str)> {
     Some((TenantId(u32::from_be_bytes(*tenant)), std::str::from_utf8(name).ok()?))
 }
 
+/// A note, behind the byte of its kind.
+pub(super) fn note_key(kind: NoteKind, key: &[u8]) -> Vec<u8> {
+    let mut full = Vec::with_capacity(1 + key.len());
+    full.push(kind.code());
+    full.extend_from_slice(key);
+    full
+}
+
+/// The kind and the key of a note; none when it is of a kind that this version does not know.
+pub(super) fn note_of(key: &[u8]) -> Option<(NoteKind, &[u8])> {
+    let (kind, key) = key.split_first()?;
+    Some((NoteKind::from_code(*kind)?, key))
+}
+
 /// An idempotency key by the time at which it is forgotten.
 pub(super) fn forget_key(expires_at: Timestamp, named: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(8 + named.len());
@@ -205,6 +220,10 @@ mod tests {
         assert_eq!(version_of(&template_key(Uuid::nil(), 3)), 3);
         assert_eq!(name_of(TenantId(4), &named_key(TenantId(4), "a@b.c")), Some("a@b.c"));
         assert_eq!(name_of(TenantId(5), &named_key(TenantId(4), "a@b.c")), None);
+        assert_eq!(
+            note_of(&note_key(NoteKind::Warmup, b"k")),
+            Some((NoteKind::Warmup, &b"k"[..]))
+        );
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod state;
 mod stats;
 mod store;
 mod turn;
+mod waits;
 mod writer;
 
 pub use handle::Embedded;

@@ -5,21 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, Value};
 
 use super::super::records::{
-    decode_alias, decode_body, decode_delivery, decode_domain, decode_event, decode_key, decode_message,
+    decode_alias, decode_body, decode_delivery, decode_domain, decode_event, decode_key, decode_message, decode_note,
     decode_response, decode_suppression, decode_template, decode_tenant,
 };
 use super::fault::Fault;
 use super::handle::Embedded;
 use super::keys::{
     DeliveryKey, EventKey, TemplateKey, deliveries_of, delivery_key, delivery_of, events_of, message_key, name_of,
-    named_key, sequence_of, template_key, version_of,
+    named_key, note_key, note_of, sequence_of, template_key, version_of,
 };
 use super::layout::{
-    ALIASES, ANSWERS, BODIES, DELIVERIES, DOMAINS, EVENTS, KEYS, MESSAGES, SUPPRESSIONS, TEMPLATES, TENANTS,
+    ALIASES, ANSWERS, BODIES, DELIVERIES, DOMAINS, EVENTS, KEYS, MESSAGES, NOTES, SUPPRESSIONS, TEMPLATES, TENANTS,
 };
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
-    TemplateId, Tenant, TenantId,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
+    Template, TemplateId, Tenant, TenantId,
 };
 use crate::queue::{QueueError, StoredResponse};
 
@@ -191,6 +191,26 @@ impl Snapshot {
             templates.extend(self.template_version(id, newest)?);
         }
         Ok(templates)
+    }
+
+    /// Up to `max` notes of a kind that can be read.
+    pub(super) fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, Fault> {
+        let first = note_key(kind, &[]);
+        let mut notes = Vec::new();
+        for row in self.table(NOTES)?.range::<&[u8]>(first.as_slice()..)? {
+            let (key, bytes) = row?;
+            let Some((_, key)) = note_of(key.value()).filter(|(of, _)| *of == kind) else {
+                break;
+            };
+            if notes.len() >= max {
+                break;
+            }
+            match decode_note(kind, key, bytes.value()) {
+                Ok(note) => notes.push(note),
+                Err(damaged) => tracing::error!("what was learnt cannot be read: {}", damaged.0),
+            }
+        }
+        Ok(notes)
     }
 
     pub(super) fn suppression(&self, tenant: TenantId, address: &str) -> Result<Option<Suppression>, Fault> {

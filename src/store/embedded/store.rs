@@ -10,8 +10,8 @@ use super::handle::Embedded;
 use super::keys::{named_key, template_key};
 use super::operations::{answer_key, purge};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
-    TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, StoredResponse};
 use crate::store::archive::Archived;
@@ -168,6 +168,15 @@ impl Store for Embedded {
             Ok(was_there)
         })
         .await
+    }
+
+    async fn put_notes(&self, notes: Vec<Note>) -> Result<(), StoreError> {
+        self.submit(move |turn| notes.iter().try_for_each(|note| turn.put_note(note)))
+            .await
+    }
+
+    async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
+        self.read(|snapshot| snapshot.notes(kind, max))
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

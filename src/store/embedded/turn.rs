@@ -8,15 +8,16 @@ use std::sync::Arc;
 use redb::ReadableTable;
 
 use super::super::records::{
-    StoredDelivery, decode_delivery, decode_response, decode_suppression, encode_delivery, encode_lane,
+    StoredDelivery, decode_delivery, decode_response, decode_suppression, encode_delivery, encode_lane, encode_note,
     encode_suppression,
 };
 use super::fault::Fault;
-use super::keys::{delivery_key, due_key, end_key, event_key, message_key, named_key, parked_key};
+use super::keys::{delivery_key, due_key, end_key, event_key, message_key, named_key, note_key, parked_key};
 use super::layout::Tables;
 use super::state::State;
 use crate::domain::{
-    Delivery, DeliveryId, Fence, Lane, MessageId, State as DeliveryState, Stream, Suppression, TenantId, Timestamp,
+    Delivery, DeliveryId, Fence, Lane, MessageId, Note, State as DeliveryState, Stream, Suppression, TenantId,
+    Timestamp,
 };
 
 /// One transaction and the memory beside it.
@@ -125,9 +126,16 @@ impl Turn<'_, '_> {
         };
         let key = parked_key(number, delivery.class, delivery.expires_at, delivery.id);
         self.tables.parked.remove(&key)?;
-        self.tables
+        // It may stand under another lane already, with the same end.
+        let end = end_key(delivery.expires_at, delivery.id);
+        let is_its_place = self
+            .tables
             .parked_ends
-            .remove(&end_key(delivery.expires_at, delivery.id))?;
+            .get(&end)?
+            .is_some_and(|known| known.value() == number);
+        if is_its_place {
+            self.tables.parked_ends.remove(&end)?;
+        }
         let is_empty = self.state.lanes.entry(number).is_some_and(|entry| {
             entry.parked = entry.parked.saturating_sub(1);
             entry.parked == 0
@@ -257,6 +265,18 @@ impl Turn<'_, '_> {
     pub(super) fn is_suppressed(&self, tenant: TenantId, stream: Stream, address: &str) -> Result<bool, Fault> {
         let entry = self.suppression(tenant, address)?;
         Ok(entry.is_some_and(|entry| entry.stream.is_none_or(|held| held == stream)))
+    }
+
+    /// Writes a note, or takes one away.
+    pub(super) fn put_note(&mut self, note: &Note) -> Result<(), Fault> {
+        self.dirty = true;
+        let key = note_key(note.kind(), note.key());
+        if note.is_removal() {
+            self.tables.notes.remove(key.as_slice())?;
+        } else {
+            self.tables.notes.insert(key.as_slice(), encode_note(note).as_slice())?;
+        }
+        Ok(())
     }
 
     /// Puts an address on the list. An entry never gets narrower by another one; two different streams make it all mail.

@@ -10,6 +10,7 @@ mod nodes;
 mod plan;
 mod queue;
 mod store;
+mod waits;
 
 pub use plan::{Calls, Fault, Method};
 pub use queue::Faulty;

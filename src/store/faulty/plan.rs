@@ -31,6 +31,8 @@ pub enum Method {
     Claim,
     Leave,
     Board,
+    Place,
+    Waiters,
     Message,
     Body,
     Deliveries,
@@ -53,6 +55,8 @@ pub enum Method {
     Suppression,
     PutSuppression,
     DeleteSuppression,
+    PutNotes,
+    Notes,
     Purge,
 }
 

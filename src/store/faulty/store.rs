@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::queue::{Faulty, pass};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
-    TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, StoredResponse};
 use crate::store::{Store, StoreError};
@@ -110,6 +110,14 @@ impl Store for Faulty {
 
     async fn delete_suppression(&self, tenant: TenantId, address: &str) -> Result<bool, StoreError> {
         pass!(self.store.delete_suppression(tenant, address) as DeleteSuppression)
+    }
+
+    async fn put_notes(&self, notes: Vec<Note>) -> Result<(), StoreError> {
+        pass!(self.store.put_notes(notes) as PutNotes)
+    }
+
+    async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
+        pass!(self.store.notes(kind, max) as Notes)
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

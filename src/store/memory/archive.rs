@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::ledger::{Entry, Ledger};
 use super::line::Place;
 use super::queue::Memory;
-use crate::domain::MessageId;
+use crate::domain::{MessageId, NoteKind};
 use crate::queue::IdempotencyKey;
 use crate::store::StoreError;
 use crate::store::archive::{
@@ -28,6 +28,12 @@ impl Ledger {
             };
             Archived::Answer(key, answer.clone())
         }));
+        all.extend(
+            NoteKind::ALL
+                .into_iter()
+                .flat_map(|kind| records.notes(kind))
+                .map(Archived::Note),
+        );
         let messages = self.messages.iter();
         all.extend(messages.map(|(id, entry)| Archived::Message(Box::new(self.archived_message(*id, entry)))));
         all
@@ -63,6 +69,7 @@ impl Ledger {
             Archived::Template(template) => self.records.restore_template(template),
             Archived::Suppression(entry) => self.records.put_suppression(entry),
             Archived::Answer(key, answer) => drop(self.answers.insert((key.tenant, key.key), answer)),
+            Archived::Note(note) => self.records.put_note(note),
             Archived::Message(archived) => self.take_in_message(*archived),
         }
     }

@@ -6,6 +6,7 @@
 //! then its holder may still settle. Nobody stands in two places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::domain::{Class, DeliveryId, Fence, Lane, Timestamp};
 use crate::queue::LeaseRef;
@@ -172,6 +173,21 @@ impl Line {
     /// Where one waits, or comes back to.
     pub(super) fn place(&self, id: DeliveryId) -> Option<Place> {
         self.waiters.get(&id).map(|waiter| waiter.place.clone())
+    }
+
+    /// How many stand before one under a lane, in their places.
+    pub(super) fn ahead(&self, lane: &Lane, id: DeliveryId) -> u64 {
+        let (Some(under_lane), Some(waiter)) = (self.parked.get(lane), self.waiters.get(&id)) else {
+            return 0;
+        };
+        let before = under_lane.range(..(waiter.class, waiter.expires_at, id));
+        before.count() as u64
+    }
+
+    /// Up to `max` of those who are not final, wherever they stand, in the order of their ids.
+    pub(super) fn waiters_after(&self, from: Bound<DeliveryId>, max: usize) -> Vec<DeliveryId> {
+        let rest = self.waiters.range((from, Bound::Unbounded));
+        rest.take(max).map(|(id, _)| *id).collect()
     }
 
     /// When the lease of a Delivery ends, if it has one.

@@ -15,5 +15,6 @@ mod nodes;
 mod queue;
 mod records;
 mod store;
+mod waits;
 
 pub use queue::Memory;

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::{ApiKey, SendingDomain, Stream, Suppression, Template, TemplateId, Tenant, TenantId};
+use crate::domain::{
+    ApiKey, Note, NoteKind, SendingDomain, Stream, Suppression, Template, TemplateId, Tenant, TenantId,
+};
 
 /// The records.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Records {
     templates: BTreeMap<TemplateId, Vec<Arc<Template>>>,
     /// By tenant and address in lower case.
     suppressions: BTreeMap<(TenantId, String), Suppression>,
+    /// By kind and key.
+    notes: BTreeMap<(NoteKind, Vec<u8>), Note>,
 }
 
 impl Records {
@@ -72,6 +76,24 @@ impl Records {
             versions.push(template);
             versions.sort_by_key(|template| template.version);
         }
+    }
+
+    /// Writes a note, or takes one away.
+    pub(super) fn put_note(&mut self, note: Note) {
+        let key = (note.kind(), note.key().to_vec());
+        if note.is_removal() {
+            self.notes.remove(&key);
+        } else {
+            self.notes.insert(key, note);
+        }
+    }
+
+    /// All notes of a kind, by key.
+    pub(super) fn notes(&self, kind: NoteKind) -> impl Iterator<Item = Note> + '_ {
+        let first = self.notes.range((kind, Vec::new())..);
+        first
+            .take_while(move |((of, _), _)| *of == kind)
+            .map(|(_, note)| note.clone())
     }
 
     /// The whole suppression list.

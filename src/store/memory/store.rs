@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::queue::Memory;
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
-    TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, StoredResponse};
 use crate::store::{Store, StoreError};
@@ -123,6 +123,16 @@ impl Store for Memory {
 
     async fn delete_suppression(&self, tenant: TenantId, address: &str) -> Result<bool, StoreError> {
         Ok(self.ledger().records.delete_suppression(tenant, address))
+    }
+
+    async fn put_notes(&self, notes: Vec<Note>) -> Result<(), StoreError> {
+        let mut ledger = self.ledger();
+        notes.into_iter().for_each(|note| ledger.records.put_note(note));
+        Ok(())
+    }
+
+    async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
+        Ok(self.ledger().records.notes(kind).take(max).collect())
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

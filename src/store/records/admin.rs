@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::codes::Coded;
-use super::envelope::{Damaged, as_bytes, known, open, seal};
+use super::envelope::{Damaged, as_bytes, known, open, open_as, seal, seal_as, version};
 use crate::domain::{
-    ApiKey, DkimAlgorithm, DkimKey, DomainStatus, SendingDomain, Stream, Suppression, SuppressionReason, Template,
-    TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, DkimAlgorithm, DkimKey, DomainStatus, KeyScope, SendingDomain, Stream, Suppression, SuppressionReason,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::StoredResponse;
 
@@ -17,6 +17,7 @@ struct TenantRecord<'a> {
     created_at: u64,
 }
 
+/// A key that may only send: what all keys were before there were scopes.
 #[derive(Serialize, Deserialize)]
 struct ApiKeyRecord<'a> {
     tenant: u32,
@@ -24,6 +25,16 @@ struct ApiKeyRecord<'a> {
     last4: &'a str,
     created_at: u64,
     revoked_at: Option<u64>,
+}
+
+/// The version of keys that may do something else.
+const SCOPED_KEY: u8 = 2;
+
+#[derive(Serialize, Deserialize)]
+struct ScopedKeyRecord<'a> {
+    #[serde(borrow)]
+    key: ApiKeyRecord<'a>,
+    scope: u8,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,28 +107,48 @@ pub(crate) fn decode_tenant(id: TenantId, bytes: &[u8]) -> Result<Tenant, Damage
     })
 }
 
-/// The bytes of a key.
+/// The bytes of a key. One that may only send is written as ever, so that nodes of an older version can read it.
 pub(crate) fn encode_key(key: &ApiKey) -> Vec<u8> {
-    seal(&ApiKeyRecord {
+    let record = ApiKeyRecord {
         tenant: key.tenant.0,
         name: &key.name,
         last4: &key.last4,
         created_at: key.created_at.0,
         revoked_at: key.revoked_at.map(|at| at.0),
-    })
+    };
+    match key.scope {
+        KeyScope::Send => seal(&record),
+        KeyScope::Admin => seal_as(
+            SCOPED_KEY,
+            &ScopedKeyRecord {
+                key: record,
+                scope: key.scope.code(),
+            },
+        ),
+    }
 }
 
 /// The key in `bytes`.
 pub(crate) fn decode_key(hash: [u8; 32], bytes: &[u8]) -> Result<ApiKey, Damaged> {
-    let record: ApiKeyRecord<'_> = open(bytes).map_err(|damaged: Damaged| damaged.of("API", "key"))?;
-    Ok(ApiKey {
-        hash,
-        tenant: TenantId(record.tenant),
-        name: record.name.to_owned(),
-        last4: record.last4.to_owned(),
-        created_at: Timestamp(record.created_at),
-        revoked_at: record.revoked_at.map(Timestamp),
-    })
+    let read = || -> Result<ApiKey, Damaged> {
+        let (record, scope) = match version(bytes) {
+            SCOPED_KEY => {
+                let scoped: ScopedKeyRecord<'_> = open_as(SCOPED_KEY, bytes)?;
+                (scoped.key, known(KeyScope::from_code(scoped.scope), "scope")?)
+            }
+            _ => (open::<ApiKeyRecord<'_>>(bytes)?, KeyScope::Send),
+        };
+        Ok(ApiKey {
+            hash,
+            tenant: TenantId(record.tenant),
+            name: record.name.to_owned(),
+            last4: record.last4.to_owned(),
+            created_at: Timestamp(record.created_at),
+            revoked_at: record.revoked_at.map(Timestamp),
+            scope,
+        })
+    };
+    read().map_err(|damaged| damaged.of("API", "key"))
 }
 
 /// The bytes of a domain whose private keys are already sealed.

@@ -4,7 +4,8 @@
 //! by an older version must read the same for ever. A new variant gets the next free number (the compiler asks for it).
 
 use crate::domain::{
-    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, Role, State, Stream, SuppressionReason, Why,
+    BounceClass, Class, Disposition, DkimAlgorithm, DomainStatus, KeyScope, NoteKind, Role, State, Stream,
+    SuppressionReason, Why,
 };
 
 /// An enum with a number for each variant.
@@ -37,6 +38,10 @@ coded!(State {
 coded!(SuppressionReason { HardBounce = 0, Complaint = 1, Unsubscribe = 2, Manual = 3, });
 coded!(DomainStatus { Pending = 0, Verified = 1, Failed = 2, });
 coded!(DkimAlgorithm { Rsa2048 = 0, Ed25519 = 1, });
+coded!(NoteKind {
+    Lane = 0, Warmup = 1, Reputation = 2, TenantPause = 3, Unclassified = 4, Domain = 5,
+});
+coded!(KeyScope { Send = 0, Admin = 1, });
 coded!(Role { To = 0, Cc = 1, Bcc = 2, });
 coded!(Disposition { Attachment = 0, Inline = 1, });
 coded!(BounceClass {
@@ -62,6 +67,14 @@ impl Coded for Why {
             Self::ResendAmbiguous => 7,
             Self::Quarantined => 8,
             Self::StoreUnavailable => 9,
+            Self::Rate => 10,
+            Self::WarmupCap => 11,
+            Self::Stopped => 12,
+            Self::DomainHeld => 13,
+            Self::TenantPaused => 14,
+            Self::Quota => 15,
+            Self::SourceElsewhere => 16,
+            Self::NoSource => 17,
             Self::Deferred(class) => DEFERRED + class.code(),
         }
     }
@@ -78,6 +91,14 @@ impl Coded for Why {
             7 => Self::ResendAmbiguous,
             8 => Self::Quarantined,
             9 => Self::StoreUnavailable,
+            10 => Self::Rate,
+            11 => Self::WarmupCap,
+            12 => Self::Stopped,
+            13 => Self::DomainHeld,
+            14 => Self::TenantPaused,
+            15 => Self::Quota,
+            16 => Self::SourceElsewhere,
+            17 => Self::NoSource,
             DEFERRED.. => Self::Deferred(BounceClass::from_code(code - DEFERRED)?),
             _ => return None,
         })
@@ -97,7 +118,10 @@ mod tests {
             assert_eq!(BounceClass::from_code(class.code()), Some(class));
             assert_eq!(Why::from_code(Why::Deferred(class).code()), Some(Why::Deferred(class)));
         }
-        for code in 0..=9 {
+        for kind in NoteKind::ALL {
+            assert_eq!(NoteKind::from_code(kind.code()), Some(kind));
+        }
+        for code in 0..=17 {
             assert_eq!(Why::from_code(code).map(Why::code), Some(code));
         }
     }
@@ -105,7 +129,7 @@ mod tests {
     #[test]
     fn a_number_of_a_later_version_is_not_guessed() {
         assert_eq!(State::from_code(11), None);
-        assert_eq!(Why::from_code(10), None);
+        assert_eq!(Why::from_code(18), None);
         assert_eq!(Why::from_code(DEFERRED + 25), None);
         assert_eq!(BounceClass::from_code(25), None);
     }

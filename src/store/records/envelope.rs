@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The only version so far. A record's struct never changes its shape under the same version.
+/// The first version. A record's struct never changes its shape under the same version.
 const VERSION: u8 = 1;
 /// Bytes of the checksum (CRC-32) at the end.
 const CHECKSUM: usize = 4;
@@ -26,17 +26,32 @@ pub(crate) fn known<T>(value: Option<T>, what: &str) -> Result<T, Damaged> {
     value.ok_or_else(|| Damaged(format!("unknown {what}")))
 }
 
-/// The bytes of `record`.
+/// The bytes of `record` in its first version.
 pub(crate) fn seal<T: Serialize>(record: &T) -> Vec<u8> {
-    let bytes = postcard::to_extend(record, vec![VERSION]);
+    seal_as(VERSION, record)
+}
+
+/// The bytes of `record` in a later version of its kind.
+pub(crate) fn seal_as<T: Serialize>(version: u8, record: &T) -> Vec<u8> {
+    let bytes = postcard::to_extend(record, vec![version]);
     let mut bytes = bytes.expect("records hold nothing that postcard refuses, and a Vec grows");
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-/// The record in `bytes`. Borrows from them.
+/// The version in which `bytes` were written, as they say themselves.
+pub(crate) fn version(bytes: &[u8]) -> u8 {
+    bytes.first().copied().unwrap_or(VERSION)
+}
+
+/// The record in `bytes` of the first version. Borrows from them.
 pub(crate) fn open<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Damaged> {
+    open_as(VERSION, bytes)
+}
+
+/// The record in `bytes` of this version. Borrows from them.
+pub(crate) fn open_as<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Result<T, Damaged> {
     let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
         return Err(Damaged("too short".to_owned()));
     };
@@ -44,7 +59,7 @@ pub(crate) fn open<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Damaged
         return Err(Damaged("its checksum is wrong".to_owned()));
     }
     match content.split_first() {
-        Some((&VERSION, payload)) => match postcard::take_from_bytes(payload) {
+        Some((written, payload)) if *written == version => match postcard::take_from_bytes(payload) {
             Ok((record, [])) => Ok(record),
             Ok(_) => Err(Damaged("it is longer than it should be".to_owned())),
             Err(error) => Err(Damaged(error.to_string())),

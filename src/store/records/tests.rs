@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     ApiKey, Attachment, Body, BounceClass, Class, Content, Delivery, DeliveryId, Disposition, DkimAlgorithm, DkimKey,
-    DomainStatus, EnhancedCode, Event, EventKind, Fence, Lane, LastReply, Mailbox, Message, MessageId, ProviderId,
-    Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason, Template, TemplateId,
-    Tenant, TenantId, Timestamp, Variables, Why,
+    DomainStatus, EnhancedCode, Event, EventKind, Fence, KeyScope, Lane, LastReply, Mailbox, Message, MessageId, Note,
+    NoteKind, ProviderId, Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason,
+    Template, TemplateId, Tenant, TenantId, Timestamp, Variables, Why,
 };
 use crate::queue::{Intent, LeaseRef, OpenIntent, StoredResponse};
 
@@ -282,8 +282,12 @@ fn tenants_keys_and_domains_are_kept_as_the_first_version_wrote_them() {
         last4: "9xYz".to_owned(),
         created_at: at(0),
         revoked_at: Some(at(1)),
+        scope: KeyScope::Send,
     };
     check("key", &key, encode_key, |bytes| decode_key([5; 32], bytes));
+    let scope = KeyScope::Admin;
+    let admin = ApiKey { scope, ..key };
+    check("key_admin", &admin, encode_key, |bytes| decode_key([5; 32], bytes));
     let dkim = |selector: &str, algorithm| DkimKey {
         selector: selector.to_owned(),
         algorithm,
@@ -335,6 +339,9 @@ fn all_other_records_are_kept_as_the_first_version_wrote_them() {
         expires_at: at(9),
     };
     check("response", &response, encode_response, decode_response);
+    let note = Note::new(NoteKind::Warmup, *b"key", [1, 0, 255], at(4)).expect("within bounds");
+    let decode = |bytes: &[u8]| decode_note(NoteKind::Warmup, b"key", bytes);
+    check("note", &note, encode_note, decode);
 }
 
 /// A record of a new kind needs golden bytes before anybody stores one.
@@ -346,6 +353,7 @@ fn each_kind_of_record_has_golden_bytes() {
         include_str!("event.rs"),
         include_str!("ledger.rs"),
         include_str!("message.rs"),
+        include_str!("note.rs"),
     ];
     let kinds = sources
         .iter()

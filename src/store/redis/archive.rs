@@ -21,7 +21,7 @@ use super::names::{delivery_key, message_key};
 use super::records::damaged;
 use super::store::{aliases_of, decode_alias};
 use super::values::{decode_lane, decode_value, encode_lane, encode_value, lane_of, parked_score, score};
-use crate::domain::{DeliveryId, Fence, MessageId, TenantId};
+use crate::domain::{DeliveryId, Fence, MessageId, NoteKind, TenantId};
 use crate::queue::{IdempotencyKey, Intent, LeaseRef, OpenIntent};
 use crate::store::archive::{
     Archive, Archived, ArchivedDelivery, ArchivedMessage, Cursor, Mark, PAGE_BYTES_MAX, Page, weight,
@@ -70,6 +70,11 @@ impl Redis {
         all.extend(keys.into_iter().map(Archived::Key));
         all.extend(domains.into_iter().map(Archived::Domain));
         all.extend(templates.into_iter().map(Archived::Template));
+        for kind in NoteKind::ALL {
+            for note in self.read_notes(kind).await? {
+                all.push(Archived::Note(note.map_err(damaged)?));
+            }
+        }
         // The list is the same in every partition.
         for (field, entry) in self.fields(0, b"suppressed".to_vec()).await? {
             let (tenant, address) = named(&field)?;
@@ -170,6 +175,7 @@ impl Redis {
                 arguments.text(score(answer.expires_at));
                 self.call(REMEMBER, partition, &arguments).await.map(drop)
             }
+            Archived::Note(note) => self.write_notes(&[note]).await,
             Archived::Message(archived) => {
                 let partition = self.shared.names.partition_of(archived.message.id);
                 self.call(TAKE_IN, partition, &message_arguments(&archived))

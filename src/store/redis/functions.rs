@@ -19,7 +19,7 @@ const SOURCES: [&str; 10] = [
     include_str!("functions/archive.lua"),
 ];
 /// What stands for the hash in them.
-const PLACE: &str = "@VERSION@";
+const VERSION_PLACE: &str = "@VERSION@";
 
 static LIBRARY: LazyLock<Library> = LazyLock::new(Library::new);
 
@@ -32,7 +32,7 @@ impl Library {
     fn new() -> Self {
         let source = SOURCES.concat();
         let version = format!("{:08x}", crc32fast::hash(source.as_bytes()));
-        let text = format!("#!lua name=posthaste_{version}\n{source}").replace(PLACE, &version);
+        let text = format!("#!lua name=posthaste_{version}\n{source}").replace(VERSION_PLACE, &version);
         Self { text, version }
     }
 }
@@ -88,6 +88,7 @@ pub(super) const PUT: Function = Function::writes("put");
 pub(super) const PUT_TEMPLATE: Function = Function::writes("put_template");
 pub(super) const SUPPRESS: Function = Function::writes("suppress");
 pub(super) const FORGIVE: Function = Function::writes("forgive");
+pub(super) const NOTE: Function = Function::writes("note");
 pub(super) const TAKE_IN: Function = Function::writes("take_in");
 pub(super) const REMEMBER: Function = Function::writes("remember");
 pub(super) const MEMBERS: Function = Function::reads("members");
@@ -97,6 +98,7 @@ pub(super) const BOARD: Function = Function::reads("board");
 pub(super) const NEXT_DUE: Function = Function::reads("next_due");
 pub(super) const LANES: Function = Function::reads("lanes");
 pub(super) const LOOK: Function = Function::reads("look");
+pub(super) const PLACE: Function = Function::reads("place");
 pub(super) const DELIVERIES: Function = Function::reads("deliveries");
 pub(super) const EVENTS: Function = Function::reads("events");
 pub(super) const GET: Function = Function::reads("get");
@@ -114,7 +116,7 @@ mod tests {
             first,
             Some(format!("#!lua name=posthaste_{}", LIBRARY.version).as_str())
         );
-        assert!(!library().contains(PLACE));
+        assert!(!library().contains(VERSION_PLACE));
         assert_eq!(ACCEPT.full_name(), format!("posthaste_accept_{}", LIBRARY.version));
     }
 }

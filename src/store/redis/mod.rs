@@ -34,6 +34,7 @@ mod settling;
 mod single;
 mod store;
 mod values;
+mod waits;
 mod watch;
 
 pub use entries::{Entries, Entry, EntryAnswer, EntryContent, EntryLimits, TakenEntries};

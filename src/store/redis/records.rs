@@ -1,11 +1,10 @@
 //! Reading and writing hashes of records: the steps that the store seam is made of.
 
-use super::super::records::Damaged;
-use super::functions::{ALL, GET, PUT};
+use super::super::records::{Damaged, decode_note, encode_note};
+use super::functions::{ALL, GET, NOTE, PUT};
 use super::handle::{Parts, Redis};
 use super::link::Arguments;
-use crate::domain::SendingDomain;
-use crate::domain::TenantId;
+use crate::domain::{Note, NoteKind, SendingDomain, TenantId};
 use crate::store::StoreError;
 
 impl Redis {
@@ -50,6 +49,29 @@ impl Redis {
         }
         self.call_common(PUT, &arguments).await?;
         Ok(())
+    }
+
+    /// Writes notes, or takes them away, in one step.
+    pub(super) async fn write_notes(&self, notes: &[Note]) -> Result<(), StoreError> {
+        let mut arguments = Arguments::new();
+        for note in notes {
+            let record = if note.is_removal() {
+                Vec::new()
+            } else {
+                encode_note(note)
+            };
+            arguments.text(note.kind().name()).bytes(note.key()).bytes(record);
+        }
+        self.call_common(NOTE, &arguments).await?;
+        Ok(())
+    }
+
+    /// All notes of a kind, by key.
+    pub(super) async fn read_notes(&self, kind: NoteKind) -> Result<Vec<Result<Note, Damaged>>, StoreError> {
+        let mut pairs = self.all_common(format!("notes:{}", kind.name())).await?;
+        pairs.sort();
+        let note = |(key, bytes): (Vec<u8>, Vec<u8>)| decode_note(kind, &key, &bytes);
+        Ok(pairs.into_iter().map(note).collect())
     }
 
     /// A domain with its private keys opened.

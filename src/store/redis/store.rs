@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::super::records::{
-    decode_body, decode_domain, decode_event, decode_key, decode_message, decode_suppression, decode_template,
+    Damaged, decode_body, decode_domain, decode_event, decode_key, decode_message, decode_suppression, decode_template,
     decode_tenant, encode_domain, encode_key, encode_template, encode_tenant,
 };
 use super::accepting::{answer_field, decode_answer};
@@ -18,8 +18,8 @@ use super::records::damaged;
 use super::settling::{lower_case, suppression_field};
 use super::values::{decode_value, score};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, SendingDomain, Stream, Suppression, Template,
-    TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
+    Template, TemplateId, Tenant, TenantId, Timestamp,
 };
 use crate::queue::{IdempotencyKey, StoredResponse};
 use crate::store::{Store, StoreError};
@@ -278,6 +278,19 @@ impl Store for Redis {
             was_there |= answer.first().and_then(Option::as_deref) == Some(b"1");
         }
         Ok(was_there)
+    }
+
+    async fn put_notes(&self, notes: Vec<Note>) -> Result<(), StoreError> {
+        self.write_notes(&notes).await
+    }
+
+    async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
+        let readable = |note: Result<Note, Damaged>| {
+            note.inspect_err(|damaged| tracing::error!("what was learnt cannot be read: {}", damaged.0))
+                .ok()
+        };
+        let notes = self.read_notes(kind).await?.into_iter();
+        Ok(notes.filter_map(readable).take(max).collect())
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

@@ -11,14 +11,15 @@ use posthaste::actors::supervisor::Surroundings;
 use posthaste::api::{ApiParts, ApiSettings, ApiState, server};
 use posthaste::clock::Clock;
 use posthaste::domain::{
-    ApiKey, Board, Class, DeliveryId, DomainStatus, Lane, Node, SendingDomain, Settlement, TenantId, Timestamp,
+    ApiKey, Board, Class, DeliveryId, DomainStatus, KeyScope, Lane, Node, Place, SendingDomain, Settlement, TenantId,
+    Timestamp,
 };
 use posthaste::policy::admission::AdmissionSettings;
 use posthaste::policy::api_key;
 use posthaste::policy::restart::RestartSettings;
 use posthaste::queue::{
     Accept, Accepted, Claim, Claims, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError,
-    Release, SettleAnswer,
+    Release, SettleAnswer, WaitersCursor, WaitersPage, Waits,
 };
 use posthaste::resolver::Fixed;
 use posthaste::store::{Memory, Store};
@@ -128,6 +129,10 @@ impl Bed {
     }
 
     pub(crate) async fn put_key(&self, key: &str, tenant: TenantId) {
+        self.put_scoped_key(key, tenant, KeyScope::Send).await;
+    }
+
+    pub(crate) async fn put_scoped_key(&self, key: &str, tenant: TenantId, scope: KeyScope) {
         let key = ApiKey {
             hash: api_key::hash(key),
             tenant,
@@ -135,6 +140,7 @@ impl Bed {
             last4: api_key::last4(key),
             created_at: NOW,
             revoked_at: None,
+            scope,
         };
         self.memory.put_key(key).await.expect("stored");
     }
@@ -268,6 +274,16 @@ impl Claims for Faulty {
 }
 
 #[async_trait]
+impl Waits for Faulty {
+    async fn place(&self, delivery: DeliveryId, now: Timestamp) -> Result<Option<Place>, QueueError> {
+        self.memory.place(delivery, now).await
+    }
+    async fn waiters(&self, after: Option<&WaitersCursor>, max: usize) -> Result<WaitersPage, QueueError> {
+        self.memory.waiters(after, max).await
+    }
+}
+
+#[async_trait]
 impl Queue for Faulty {
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError> {
         assert!(!self.panics.load(Ordering::Relaxed), "as the test asked for");
@@ -320,8 +336,8 @@ impl Queue for Faulty {
     async fn next_due(&self, _: Class) -> Result<Option<Timestamp>, QueueError> {
         panic!("the API takes no work");
     }
-    async fn parked_lanes(&self, _: usize) -> Result<Vec<(Lane, u64)>, QueueError> {
-        panic!("the API takes no work");
+    async fn parked_lanes(&self, max: usize) -> Result<Vec<(Lane, u64)>, QueueError> {
+        self.memory.parked_lanes(max).await
     }
     fn wake(&self) -> Arc<Notify> {
         self.memory.wake()

@@ -1,5 +1,6 @@
 //! The HTTP API over the backend in memory: through the doors that callers use, no actor behind them.
 
+mod admin;
 mod bad_input;
 mod batch;
 mod bed;

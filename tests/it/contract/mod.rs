@@ -23,9 +23,11 @@ pub(crate) mod history;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod model;
+pub(crate) mod notes;
 pub(crate) mod park;
 pub(crate) mod records;
 pub(crate) mod settle;
+pub(crate) mod waits;
 
 pub(crate) use bed::{Backend, Bed, Mail, at, delivered, intent, lane};
 
@@ -82,6 +84,7 @@ macro_rules! contract_tests {
                     a_parked_one_may_be_released_into_the_line,
                     a_parking_under_a_lost_lease_is_passed_over,
                     parked_ones_that_have_expired_are_found_under_any_lane,
+                    one_that_moved_to_another_lane_is_found_when_it_expires,
                     lanes_are_listed_with_their_numbers,
                     what_was_parked_survives_a_crash,
                 ]
@@ -141,6 +144,18 @@ macro_rules! contract_tests {
                     settled_messages_are_purged_and_still_counted,
                     a_purge_takes_at_most_what_was_asked_for,
                     an_empty_store_has_no_depth,
+                ]
+                notes [
+                    what_was_learnt_is_read_by_kind_and_in_the_order_of_keys,
+                    the_last_note_under_a_key_wins,
+                    an_empty_value_takes_a_note_away,
+                    what_was_learnt_survives_a_crash,
+                    as_many_and_as_large_notes_as_may_be_are_kept,
+                ]
+                waits [
+                    all_who_wait_are_met_once_in_a_round_and_nobody_else,
+                    a_place_is_told_for_whoever_is_not_final,
+                    under_a_lane_it_is_told_how_many_stand_before_one,
                 ]
                 records [
                     tenants_are_kept,

@@ -145,6 +145,15 @@ pub(crate) async fn parked_ones_that_have_expired_are_found_under_any_lane(mut b
     assert!(ids(&rest).contains(&first) && ids(&rest).contains(&third));
 }
 
+pub(crate) async fn one_that_moved_to_another_lane_is_found_when_it_expires(mut bed: Bed) {
+    let mail = Mail::to(&["a@x.example"]).expires(at(500));
+    let id = parked(&mut bed, mail, &lane("ip1", "google")).await.delivery.id;
+    let moved = bed.lease_parked(&lane("ip1", "google"), 10, at(1)).await;
+    bed.park(&moved[0], &lane("ip2", "google")).await;
+    let expired = bed.queue().lease_expired(10, at(500), at(560)).await;
+    assert_eq!(ids(&expired.expect("the store answers")), [id]);
+}
+
 pub(crate) async fn lanes_are_listed_with_their_numbers(mut bed: Bed) {
     let (google, yahoo) = (lane("ip1", "google"), lane("ip1", "yahoo"));
     assert_eq!(bed.queue().parked_lanes(10).await, Ok(vec![]));

@@ -1,7 +1,7 @@
 //! Records: what is put is read, by its owner.
 
 use posthaste::domain::{
-    ApiKey, Class, DeliveryId, DkimAlgorithm, DkimKey, DomainStatus, SendingDomain, Stream, Suppression,
+    ApiKey, Class, DeliveryId, DkimAlgorithm, DkimKey, DomainStatus, KeyScope, SendingDomain, Stream, Suppression,
     SuppressionReason, Template, TemplateId, Tenant, TenantId,
 };
 use uuid::Uuid;
@@ -293,6 +293,11 @@ pub(crate) fn api_key(hash: u8, tenant: TenantId) -> ApiKey {
         last4: "abcd".to_owned(),
         created_at: at(3),
         revoked_at: None,
+        scope: if hash.is_multiple_of(2) {
+            KeyScope::Admin
+        } else {
+            KeyScope::Send
+        },
     }
 }
 

@@ -55,6 +55,16 @@ async fn keys_are_made_listed_and_revoked_beside_the_running_engine() {
     assert!(list.contains("first key") && list.contains("billing"), "{list}");
     assert!(!list.contains(&key), "a key is shown once");
     let line = list.lines().find(|line| line.contains("billing")).expect("listed");
+    assert!(
+        line.contains("send"),
+        "a key may send and no more unless asked for: {line}"
+    );
+    assert_eq!(own.get("/v1/admin/nothing").await.expect("answers").status, 403);
+    let made = good(&home.run(&["keys", "create", "on call", "--admin"]).await);
+    let operator = super::bed::Http::new(process.http.api(), made.trim().to_owned());
+    assert_eq!(operator.get("/v1/admin/nothing").await.expect("answers").status, 404);
+    let first = process.http.get("/v1/admin/nothing").await.expect("answers");
+    assert_eq!(first.status, 404, "the first key may do everything");
     let id = line
         .split(['│', '|', '┆'])
         .map(str::trim)

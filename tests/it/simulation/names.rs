@@ -67,6 +67,10 @@ impl Resolver for Names {
     async fn txt(&self, _: &str) -> Answer<String> {
         Answer::NoDomain(TTL)
     }
+
+    async fn names(&self, _: IpAddr) -> Answer<String> {
+        Answer::NoDomain(TTL)
+    }
 }
 
 /// Each door is a provider of its own, with the limits of the plan.

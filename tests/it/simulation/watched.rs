@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use posthaste::clock::Clock;
-use posthaste::domain::{Board, Class, DeliveryId, Lane, Node, Settlement, Timestamp};
+use posthaste::domain::{Board, Class, DeliveryId, Lane, Node, Place, Settlement, Timestamp};
 use posthaste::queue::{
     Accept, Accepted, Claim, Claims, Depth, Intent, IntentAnswer, LeaseRef, Leased, Parking, Queue, QueueError,
-    Release, SettleAnswer,
+    Release, SettleAnswer, WaitersCursor, WaitersPage, Waits,
 };
 use posthaste::store::{Memory, Store};
 use tokio::sync::Notify;
@@ -313,5 +313,16 @@ impl Claims for Watched {
 
     async fn board(&self, now: Timestamp) -> Result<Board, QueueError> {
         self.world.memory.board(now).await
+    }
+}
+
+#[async_trait]
+impl Waits for Watched {
+    async fn place(&self, delivery: DeliveryId, now: Timestamp) -> Result<Option<Place>, QueueError> {
+        self.world.memory.place(delivery, now).await
+    }
+
+    async fn waiters(&self, after: Option<&WaitersCursor>, max: usize) -> Result<WaitersPage, QueueError> {
+        self.world.memory.waiters(after, max).await
     }
 }

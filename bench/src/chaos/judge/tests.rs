@@ -57,24 +57,9 @@ fn ends(end: End) -> Ends {
     Ends::from([(ID.to_owned(), Some(vec![end]))])
 }
 
-/// The things that fail a run, by name.
-fn wrong(tally: &Tally) -> Vec<(&'static str, u64)> {
-    let all = [
-        ("lost", tally.lost),
-        ("unknown_duplicates", tally.unknown_duplicates),
-        ("phantoms", tally.phantoms),
-        ("hold_duplicates", tally.hold_duplicates),
-        ("unsettled", tally.unsettled),
-        ("contradicted", tally.contradicted),
-        ("untold", tally.untold),
-        ("early", tally.early),
-    ];
-    all.into_iter().filter(|(_, count)| *count > 0).collect()
-}
-
 fn check(call: CallAsked, copies: &[JournalLine], ends: &Ends, expect: &[(&'static str, u64)]) -> Tally {
     let tally = judge(&[call], copies, ends, 0);
-    assert_eq!(wrong(&tally), expect, "{tally:#?}");
+    assert_eq!(tally.wrong(), expect, "{tally:#?}");
     assert_eq!(tally.copies, copies.len() as u64);
     assert_eq!(expect.is_empty(), tally.examples.is_empty(), "what is wrong is shown");
     tally

@@ -49,6 +49,7 @@ pub(in super::super) fn take_in(turn: &mut Turn<'_, '_>, item: &Archived) -> Res
             let end = forget_key(answer.expires_at, &key);
             turn.tables.answer_ends.insert(end.as_slice(), ())?;
         }
+        Archived::Note(note) => turn.put_note(note)?,
         Archived::Message(archived) => take_in_message(turn, archived)?,
     }
     Ok(())

@@ -44,3 +44,18 @@ step('events', {'no-writes'}, function(tag, args)
   end
   return redis.call('LRANGE', tag .. 'e:' .. args[3], 0, tonumber(args[4]) - 1)
 end)
+
+-- Takes the key of a Delivery. Gives its value, when its lease ends ('' for none), and how many are parked before it ('' when
+-- it is not parked there now); nothing when there is no such Delivery.
+step('place', {'no-writes'}, function(tag, args)
+  local message, recipient = split(args[3])
+  local value = redis.call('HGET', tag .. 'm:' .. message, 'd' .. recipient)
+  if not value then
+    return {}
+  end
+  local lane, rank = lane_of(value), false
+  if lane ~= '' then
+    rank = redis.call('ZRANK', tag .. 'lane:' .. lane, args[3])
+  end
+  return {value, redis.call('ZSCORE', tag .. 'until', args[3]) or '', rank and digits(rank) or ''}
+end)

@@ -8,6 +8,19 @@ step('put', {}, function(tag, args)
   return {}
 end)
 
+-- Takes for each note: its kind, its key, its record ('' takes it away).
+step('note', {}, function(tag, args)
+  for one = 3, #args, 3 do
+    local hash = tag .. 'notes:' .. args[one]
+    if args[one + 2] == '' then
+      redis.call('HDEL', hash, args[one + 1])
+    else
+      redis.call('HSET', hash, args[one + 1], args[one + 2])
+    end
+  end
+  return {}
+end)
+
 -- Takes the hash of the tenant's aliases, the alias, the id that a new template gets, its record. Gives id and version.
 step('put_template', {}, function(tag, args, again)
   local aliases, alias, id, version = tag .. args[3], args[4], args[5], 1
