@@ -295,7 +295,7 @@ enum Heard {
 fn script(seed: u64) -> Vec<(Step, usize)> {
     let mut random = fastrand::Rng::with_seed(seed);
     let steps = [Step::Connect, Step::Send, Step::Send, Step::Send, Step::Leave];
-    (0..60)
+    (0..150)
         .map(|_| (steps[random.usize(0..steps.len())], random.usize(0..1000)))
         .collect()
 }
