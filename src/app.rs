@@ -15,10 +15,12 @@ use anyhow::{Context, Result};
 
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
+use crate::actors::inspector::Inspector;
 use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
-use crate::actors::supervisor::Surroundings;
+use crate::actors::supervisor::{Handle, Surroundings};
 use crate::actors::tools::{Draining, Tools};
+use crate::actors::watchdog::Watchdog;
 use crate::api::{ApiParts, ApiState, entries};
 use crate::bootstrap;
 use crate::clock::Clock;
@@ -37,9 +39,9 @@ use crate::store::{Embedded, EmbeddedSettings, Entries, OnCommit, RedisSettings,
 use crate::transport::Dialer;
 
 /// Name of the file that holds the key for secrets at rest.
-const SECRET_KEY_FILE: &str = "secret.key";
+pub const SECRET_KEY_FILE: &str = "secret.key";
 /// Environment variable that may hold it instead.
-const SECRET_KEY_VARIABLE: &str = "POSTHASTE_SECRET_KEY";
+pub const SECRET_KEY_VARIABLE: &str = "POSTHASTE_SECRET_KEY";
 /// Name of the file that remembers which store in Redis this engine works on.
 const EPOCH_FILE: &str = "redis.epoch";
 /// Name of the file that an engine on Redis locks: one data directory, one process.
@@ -82,6 +84,8 @@ pub struct Running {
     state: Arc<ApiState>,
     servers: Vec<ServerHandle>,
     control: Option<PathBuf>,
+    _watchdog: Handle<Watchdog>,
+    _inspector: Handle<Inspector>,
     /// Held, and let go when the engine ends.
     _lock: Option<File>,
     grace: std::time::Duration,
@@ -210,7 +214,9 @@ pub async fn start_on(
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
     let engine = Engine::start(&tools);
-    let state = Arc::new(ApiState::new(ApiParts {
+    let watchdog = Watchdog::start(&tools);
+    let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
+    let state = ApiState::new(ApiParts {
         queue: Arc::clone(&seams.queue),
         store: Arc::clone(&seams.store),
         resolver: Arc::clone(&seams.resolver),
@@ -218,7 +224,8 @@ pub async fn start_on(
         observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
-    }));
+    });
+    let state = Arc::new(state.asking(engine.inquiries()));
     let workers = if settings.api_workers == 0 {
         (cores() / 2).max(1)
     } else {
@@ -254,6 +261,8 @@ pub async fn start_on(
         state,
         servers,
         control,
+        _watchdog: watchdog,
+        _inspector: inspector,
         _lock: None,
         grace: settings.shutdown_grace,
     })
@@ -383,7 +392,8 @@ fn node_name(settings: &Settings) -> String {
 }
 
 /// The configured name, else the machine's, else an address literal is all we have.
-fn hostname(configured: &str) -> String {
+#[must_use]
+pub fn hostname(configured: &str) -> String {
     if !configured.is_empty() {
         return configured.to_owned();
     }

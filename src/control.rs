@@ -14,10 +14,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::actors::ownership::Ownership;
-use crate::api::{ApiState, admin};
+use crate::api::{ApiState, admin, for_operators};
 use crate::bootstrap;
 use crate::clock::Clock;
-use crate::domain::{ApiKey, Board, Delivery, KeyScope, MessageId, TenantId, Timestamp};
+use crate::domain::{ApiKey, Board, Delivery, KeyScope, MessageId, TenantId};
+use crate::policy::projection::Explanation;
 use crate::queue::Queue;
 use crate::store::{Store, StoreError};
 
@@ -94,18 +95,22 @@ async fn why(shared: web::Data<Shared>, id: web::Path<String>) -> HttpResponse {
     };
     let now = shared.clock.now();
     match shared.store.deliveries(id).await {
-        Ok(deliveries) => HttpResponse::Ok().json(json!({
-            "id": id.to_string(),
-            "from": message.from.to_string(),
-            "subject": message.subject,
-            "class": message.class.name(),
-            "created_at": message.created_at.to_string(),
-            "expires_at": message.expires_at.to_string(),
-            "deliveries": deliveries
-                .iter()
-                .map(|delivery| delivery_view(delivery, &shared.ownership.board(), now))
-                .collect::<Vec<_>>(),
-        })),
+        Ok(deliveries) => {
+            let told = shared.api.explanations(&deliveries, now).await;
+            let board = shared.ownership.board();
+            let views = deliveries.iter().zip(&told);
+            HttpResponse::Ok().json(json!({
+                "id": id.to_string(),
+                "from": message.from.to_string(),
+                "subject": message.subject,
+                "class": message.class.name(),
+                "created_at": message.created_at.to_string(),
+                "expires_at": message.expires_at.to_string(),
+                "deliveries": views
+                    .map(|(delivery, told)| delivery_view(delivery, told.as_ref(), &board))
+                    .collect::<Vec<_>>(),
+            }))
+        }
         Err(error) => broken(&error),
     }
 }
@@ -132,19 +137,17 @@ async fn nodes(shared: web::Data<Shared>) -> HttpResponse {
     }))
 }
 
-fn delivery_view(delivery: &Delivery, board: &Board, now: Timestamp) -> Value {
+fn delivery_view(delivery: &Delivery, told: Option<&Explanation>, board: &Board) -> Value {
     let owner = board
         .claims
         .iter()
         .find(|claim| Some(&claim.source) == delivery.source.as_ref());
-    json!({
+    let mut view = json!({
         "recipient": delivery.address,
         "state": delivery.state.name(),
-        "why": delivery.why.map(crate::domain::Why::name),
-        "until": (!delivery.state.is_final() && delivery.due_at > now).then(|| delivery.due_at.to_string()),
         "attempts": delivery.attempts,
         "ambiguous": delivery.ambiguous,
-        "source": delivery.source.as_ref().map(ToString::to_string),
+        "began_at_source": delivery.source.as_ref().map(ToString::to_string),
         "node": owner.map(|claim| claim.node.as_str()),
         "bounce": delivery.bounce.map(crate::domain::BounceClass::name),
         "last_reply": delivery.last_reply.as_ref().map(|reply| json!({
@@ -154,7 +157,11 @@ fn delivery_view(delivery: &Delivery, board: &Board, now: Timestamp) -> Value {
             "enhanced": reply.enhanced.map(|code| code.to_string()),
             "text": reply.text,
         })),
-    })
+    });
+    if let (Value::Object(view), Value::Object(wait)) = (&mut view, for_operators(told)) {
+        view.extend(wait);
+    }
+    view
 }
 
 async fn list_keys(shared: web::Data<Shared>) -> HttpResponse {

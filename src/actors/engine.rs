@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::inquiries::Inquiries;
 use super::intake::IntakeParts;
 use super::isps::Isps;
 use super::janitor::Janitor;
@@ -30,6 +31,7 @@ pub struct Engine {
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
     keeper: Handle<Keeper>,
+    isps: Isps,
 }
 
 impl Engine {
@@ -60,8 +62,9 @@ impl Engine {
             senders: Arc::new(senders),
             settler: settler.clone(),
         };
+        let isps = Isps::default();
         let scheduler = {
-            let (tools, isps) = (tools.clone(), Isps::default());
+            let (tools, isps) = (tools.clone(), isps.clone());
             start(surroundings.clone(), mailbox, move || {
                 Scheduler::new(tools.clone(), crew.clone(), isps.clone())
             })
@@ -85,7 +88,14 @@ impl Engine {
             accepting: Arc::default(),
             _janitor: janitor,
             keeper,
+            isps,
         }
+    }
+
+    /// The way to the actors, for those who ask why something waits.
+    #[must_use]
+    pub fn inquiries(&self) -> Inquiries {
+        Inquiries::new(&self.tools, self.isps.clone())
     }
 
     /// What intakes need; one is started in each API worker.

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::lane_state::{Held, LaneState};
+use super::inquiries;
+use super::lane_state::{Held, LaneState, tell};
 use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, AttemptOutcome, Destination, Failure, Lane, LaneAction, ProviderId};
+use crate::domain::{Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Lane, LaneAction, ProviderId};
 use crate::domain::{SourceId, Timestamp, Verdict};
 use crate::policy::classify::lane_action;
 use crate::policy::fairness::lane_credit;
@@ -60,6 +61,8 @@ pub enum IspMessage {
     Retire,
     /// Whose the Sources are has changed.
     Sources,
+    /// In which lane's room is this Delivery?
+    Where(DeliveryId, oneshot::Sender<Option<Lane>>),
     /// A renewal was answered: leases last until then, but for these, which are lost.
     Renewed(Timestamp, HashSet<LeaseRef>),
     /// Give everything back and let sessions end.
@@ -392,6 +395,7 @@ impl Isp {
         if self.tools.live.of(&state.lane) == Live::default() {
             state.room.nobody_is_coming();
         }
+        inquiries::tell_standing(&self.tools, state, self.tools.surroundings.clock.now());
         if look && state.shut_until.is_none() && state.room.queued() == 0 {
             tell(
                 &self.scheduler,
@@ -418,13 +422,6 @@ impl Isp {
                 Err(error) => tools.surroundings.observer.store_error(&error),
             }
         });
-    }
-}
-
-fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {
-    // A lost credit message delays: the scheduler looks at parked lanes again by itself, and the next one adds up.
-    if scheduler.try_send(message).is_err() {
-        tracing::warn!("the scheduler's mailbox is full");
     }
 }
 
@@ -490,6 +487,8 @@ impl Part for Isp {
             }
             IspMessage::Tick => self.tick(context),
             IspMessage::Retire => self.retired = true,
+            // Whoever asked may have given up.
+            IspMessage::Where(delivery, asked) => drop(asked.send(inquiries::find(self.lanes.values(), delivery))),
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }

@@ -55,11 +55,12 @@ impl Keeper {
         }
     }
 
-    /// Sources that we are set up for and whose address is here.
+    /// Sources that we are set up for, whose address is here and that were not taken out.
     fn wants(&self) -> Vec<SourceId> {
         let sources = self.tools.sources.iter();
         let here = sources.filter(|source| source.ip.is_none_or(transport::is_local));
-        here.map(|source| source.room.id.clone()).collect()
+        let fit = here.filter(|source| !self.tools.ownership.is_out(&source.room.id));
+        fit.map(|source| source.room.id.clone()).collect()
     }
 
     fn plan(&self, board: &Board) -> Plan {

@@ -79,3 +79,10 @@ impl LaneState {
         }
     }
 }
+
+pub(super) fn tell(scheduler: &Handle<Scheduler>, message: SchedulerMessage) {
+    // A lost credit message delays: the scheduler looks at parked lanes again by itself, and the next one adds up.
+    if scheduler.try_send(message).is_err() {
+        tracing::warn!("the scheduler's mailbox is full");
+    }
+}

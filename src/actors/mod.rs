@@ -21,6 +21,8 @@
 
 pub mod crafter;
 pub mod engine;
+pub mod inquiries;
+pub mod inspector;
 pub mod intake;
 pub mod isp;
 pub mod isps;
@@ -36,3 +38,4 @@ pub mod settler;
 pub mod spawner;
 pub mod supervisor;
 pub mod tools;
+pub mod watchdog;

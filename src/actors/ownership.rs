@@ -3,6 +3,7 @@
 //! Takes boards from the keeper; answers by the clock, so that a view that grew old while the process was frozen says no
 //! by itself. Decides nothing: `policy::ownership` does.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::{Board, Class, Node, SourceId, Timestamp};
@@ -15,6 +16,8 @@ pub struct Ownership {
     /// This node.
     pub me: Node,
     view: RwLock<Arc<View>>,
+    /// Sources that are not fit to send from.
+    out: RwLock<BTreeSet<SourceId>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +33,7 @@ impl Ownership {
         Self {
             me,
             view: RwLock::default(),
+            out: RwLock::default(),
         }
     }
 
@@ -63,6 +67,17 @@ impl Ownership {
     #[must_use]
     pub fn ours(&self, now: Timestamp) -> Vec<SourceId> {
         self.view().standings.ours(now).cloned().collect()
+    }
+
+    /// From now on these Sources are not wanted, and no others: the keeper gives them up.
+    pub(super) fn take_out(&self, sources: BTreeSet<SourceId>) {
+        *self.out.write().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    /// Whether a Source was taken out.
+    #[must_use]
+    pub fn is_out(&self, source: &SourceId) -> bool {
+        self.out.read().unwrap_or_else(PoisonError::into_inner).contains(source)
     }
 
     /// The board as the store gave it last.

@@ -41,12 +41,16 @@ pub(super) async fn park_now(tools: &Tools, parkings: Vec<Parking>) {
 
 /// Leaves Deliveries in line, due at `due_at`, as if they had never been taken.
 pub(super) fn give_back(tools: &Tools, leases: Vec<LeaseRef>, due_at: Timestamp) {
+    give_back_for(tools, leases, due_at, Why::Queued);
+}
+
+/// The same, with the reason.
+pub(super) fn give_back_for(tools: &Tools, leases: Vec<LeaseRef>, due_at: Timestamp, why: Why) {
     if leases.is_empty() {
         return;
     }
     let tools = tools.clone();
     actix::spawn(async move {
-        let why = Why::Queued;
         let releases = leases.into_iter().map(|lease| Release { lease, due_at, why }).collect();
         if let Err(error) = tools.queue.release(releases).await {
             tools.surroundings.observer.store_error(&error);

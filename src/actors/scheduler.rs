@@ -14,7 +14,7 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Why};
 pub use crate::policy::fairness::Credit;
 use crate::policy::fairness::{LaneCredit, lane_credit, may_offer};
 use crate::policy::ownership::Standing;
@@ -215,7 +215,7 @@ impl Scheduler {
                 Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
                 Route::Nowhere => {
                     let due_at = now.plus(self.tools.settings.lease);
-                    returns::give_back(&self.tools, vec![leased.lease()], due_at);
+                    returns::give_back_for(&self.tools, vec![leased.lease()], due_at, Why::NoSource);
                 }
             }
         }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, time};
 use super::caller::Caller;
+use super::explaining::for_senders;
 use super::idempotency::{self, Ticket, Turn};
 use super::problem::ApiError;
 use super::state::ApiState;
@@ -21,6 +22,7 @@ use crate::domain::{
     Delivery, Event, EventKind, LastReply, Message, MessageId, Recipient, Role, State, TenantId, Timestamp,
 };
 use crate::policy::admission::Admitted;
+use crate::policy::projection::Explanation;
 use crate::sabotage::{self, Bug};
 
 /// Both paths have one meaning, so a repeated call may use the other.
@@ -81,9 +83,10 @@ pub(crate) async fn get(
     let deliveries = deliveries.map_err(|error| state.refuse(error))?;
     let events = state.store.events(message.id, state.settings.events_max).await;
     let events = events.map_err(|error| state.refuse(error))?;
+    let told = state.explanations(&deliveries, state.clock.now()).await;
     answer::json(
         StatusCode::OK,
-        &message_view(&message, &deliveries, events.last(), state.clock.now()),
+        &message_view(&message, &deliveries, &told, events.last()),
     )
 }
 
@@ -172,7 +175,12 @@ impl<'a> AcceptedView<'a> {
     }
 }
 
-fn message_view(message: &Message, deliveries: &[Delivery], last: Option<&Event>, now: Timestamp) -> Value {
+fn message_view(
+    message: &Message,
+    deliveries: &[Delivery],
+    told: &[Option<Explanation>],
+    last: Option<&Event>,
+) -> Value {
     let tags: Vec<Value> = message
         .tags
         .iter()
@@ -182,7 +190,8 @@ fn message_view(message: &Message, deliveries: &[Delivery], last: Option<&Event>
     let metadata: Map<String, Value> = pairs.map(|(name, value)| (name.clone(), json!(value))).collect();
     let recipients: Vec<Value> = deliveries
         .iter()
-        .map(|delivery| delivery_view(delivery, message, now))
+        .zip(told)
+        .map(|(delivery, told)| delivery_view(delivery, message, told.as_ref()))
         .collect();
     let reply_to: Vec<String> = message.reply_to.iter().map(ToString::to_string).collect();
     json!({
@@ -213,20 +222,21 @@ fn addresses(message: &Message, role: Role) -> Vec<String> {
     own.map(|recipient| recipient.mailbox.to_string()).collect()
 }
 
-fn delivery_view(delivery: &Delivery, message: &Message, now: Timestamp) -> Value {
-    let open = !delivery.state.is_final();
-    json!({
+fn delivery_view(delivery: &Delivery, message: &Message, told: Option<&Explanation>) -> Value {
+    let mut view = json!({
         "email": delivery.address,
         "status": delivery.state.name(),
         "message_id": format!("<{}>", message.message_id_header(delivery.id.recipient)),
         "attempts": delivery.attempts,
         "ambiguous": delivery.ambiguous,
-        "why": delivery.why.filter(|_| open).map(|why| why.name()),
-        "until": Some(delivery.due_at).filter(|due_at| open && *due_at > now).and_then(time),
         "last_reply": delivery.last_reply.as_ref().map(reply_view),
         "bounce": delivery.bounce.map(|class| class.name()),
         "updated_at": time(delivery.updated_at),
-    })
+    });
+    if let (Value::Object(view), Value::Object(wait)) = (&mut view, for_senders(told)) {
+        view.extend(wait);
+    }
+    view
 }
 
 fn reply_view(reply: &LastReply) -> Value {

@@ -18,6 +18,7 @@ mod cache;
 mod caller;
 mod domains;
 mod emails;
+mod explaining;
 mod health;
 mod idempotency;
 mod json;
@@ -28,6 +29,7 @@ mod rendering;
 mod state;
 mod templates;
 
+pub(crate) use explaining::for_operators;
 pub use problem::ApiError;
 pub use settings::{ApiSettings, Limits};
 pub use state::{ApiParts, ApiState};

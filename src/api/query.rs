@@ -38,3 +38,17 @@ pub(crate) fn limit(request: &HttpRequest, bounds: Option<(usize, usize)>) -> Re
         Err(ApiError::Invalid(problems))
     }
 }
+
+/// The parameter `name`, which is one of `choices`; the first of these when it is not there. Others are refused.
+pub(crate) fn choice(request: &HttpRequest, name: &str, choices: &[&'static str]) -> Result<&'static str, ApiError> {
+    let mut chosen = choices.first().copied().unwrap_or_default();
+    for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
+        let (given, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let known = choices.iter().find(|choice| given == name && **choice == value);
+        chosen = known.copied().ok_or_else(|| {
+            let detail = format!("The one query parameter here is '{name}': {}.", choices.join(", "));
+            ApiError::Invalid(vec![Problem::new(format!("/{name}"), "unknown_parameter", detail)])
+        })?;
+    }
+    Ok(chosen)
+}

@@ -17,6 +17,7 @@ use super::problem::ApiError;
 use super::rate::Bucket;
 use super::rendering::KnownTemplate;
 use super::settings::ApiSettings;
+use crate::actors::inquiries::Inquiries;
 use crate::clock::Clock;
 use crate::domain::{DomainStatus, KeyScope, TenantId, Timestamp};
 use crate::observe::Observer;
@@ -54,6 +55,8 @@ pub struct ApiState {
     pub(crate) observer: Arc<Observer>,
     pub(crate) settings: ApiSettings,
     pub(crate) admission: AdmissionSettings,
+    /// The way to the actors; none without an engine.
+    pub(crate) inquiries: Option<Inquiries>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) keys: Cache<[u8; 32], (TenantId, KeyScope)>,
     pub(crate) buckets: DashMap<[u8; 32], Bucket>,
@@ -85,7 +88,15 @@ impl ApiState {
             observer: parts.observer,
             settings: parts.settings,
             admission: parts.admission,
+            inquiries: None,
         }
+    }
+
+    /// The same, beside an engine that can be asked.
+    #[must_use]
+    pub fn asking(mut self, inquiries: Inquiries) -> Self {
+        self.inquiries = Some(inquiries);
+        self
     }
 
     /// From now on, calls that would store something are refused and `/readyz` says no; reading goes on.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, demo, keys, migrate, nodes, output, serve, why};
+use super::{check_config, demo, doctor, keys, migrate, nodes, output, serve, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -40,6 +40,15 @@ pub enum Command {
     Demo(DemoArgs),
     /// Check a config file and say what is wrong with it, and where.
     CheckConfig,
+    /// Look at everything that mail needs: folder, disk, store, ports, clock, name servers, sources, domains.
+    ///
+    /// Says what is wrong and what to do about it; exit code 1 when something is. Works beside a running engine and without
+    /// one. Changes nothing.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List, make or revoke API keys of a running engine.
     Keys {
         /// What to do with keys.
@@ -70,7 +79,14 @@ pub enum Command {
     /// Say why a message has not gone out yet, or what became of it.
     Why {
         /// The id that the API gave: 202's `id`.
-        id: String,
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Not one message but all that wait: how many, for what, until when.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// With --all: a line for each lane, or for each tenant.
+        #[arg(long, value_parser = ["lane", "tenant"], default_value = "lane")]
+        by: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -130,10 +146,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(cli.config, args),
         Command::Demo(args) => demo::run(&args),
         Command::CheckConfig => check_config::run(cli.config),
+        Command::Doctor { json } => doctor::run(cli.config, json),
         Command::Keys { action } => keys::run(cli.config, &action),
         Command::Migrate { from, to } => migrate::run(cli.config, &from, &to),
         Command::Nodes => nodes::run(cli.config),
-        Command::Why { id, json } => why::run(cli.config, &id, json),
+        Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
+        Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };
     outcome.unwrap_or_else(|error| {
         output::note(&format!("posthaste: {error:#}"));

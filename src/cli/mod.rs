@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `check-config`, `keys`, `nodes`, `why`, `migrate`.
+//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `nodes`, `why`, `migrate`.
 //!
 //! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
 
@@ -6,6 +6,7 @@ mod args;
 mod beside;
 mod check_config;
 mod demo;
+mod doctor;
 mod keys;
 mod logging;
 mod migrate;
@@ -13,5 +14,6 @@ mod nodes;
 mod output;
 mod serve;
 mod why;
+mod why_all;
 
 pub use args::{Cli, Command, ServeArgs, run};

@@ -37,8 +37,19 @@ fn line(delivery: &Value) -> String {
     if let Some(why) = text("why") {
         line += &format!(", because {why}");
     }
+    if let (Some(provider), Some(source)) = (text("provider"), text("source")) {
+        line += &format!(" at {provider} via {source}");
+    }
+    if let Some(ahead) = delivery["ahead"].as_u64().filter(|ahead| *ahead > 0) {
+        line += &format!(", {ahead} before it");
+    }
     if let Some(until) = text("until") {
         line += &format!(", until {until}");
+    }
+    if let Some(projected) = text("projected") {
+        line += &format!(", probably goes at {projected}");
+    } else if delivery["expires_first"] == true {
+        line += ", its time runs out before that";
     }
     let reply = &delivery["last_reply"];
     if let Some(said) = reply["text"].as_str() {

@@ -3,6 +3,7 @@
 //! Takes YAML; gives [`Settings`], or what is wrong with which key on which line. `config.yaml` in the root is the manual:
 //! a test holds it to be equal to the defaults. Unknown keys are errors. Never opens a socket or the store.
 
+mod health;
 mod raw;
 mod settings;
 mod store;

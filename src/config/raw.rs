@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::health::RawHealth;
 use super::store::RawStore;
 use super::time::{Time, seconds};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
@@ -26,6 +27,7 @@ pub struct Raw {
     pub(super) store: RawStore,
     pub(super) dns: Dns,
     pub(super) sources: Vec<Source>,
+    pub(super) health: RawHealth,
     pub(super) domains: Vec<Domain>,
     pub(super) routes: Vec<Route>,
     pub(super) providers: BTreeMap<String, Limits>,
@@ -45,6 +47,7 @@ impl Default for Raw {
             store: RawStore::default(),
             dns: Dns::default(),
             sources: Vec::new(),
+            health: RawHealth::default(),
             domains: Vec::new(),
             routes: Vec::new(),
             providers: BTreeMap::new(),

@@ -24,6 +24,7 @@ use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
 use crate::policy::routing::SourceRoom;
 use crate::policy::settlement::SettlementSettings;
+use crate::policy::source_health::HealthSettings;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
 use crate::transport::{Deadlines, DialerSettings};
 
@@ -99,6 +100,8 @@ pub struct Settings {
     pub destinations: DestinationSettings,
     /// Sources; one without an address when none is configured.
     pub sources: Vec<SourceSettings>,
+    /// How they are looked at.
+    pub health: HealthSettings,
     /// Declared domains.
     pub domains: Vec<DeclaredDomain>,
     /// Routes.
@@ -167,6 +170,7 @@ impl Settings {
                 ..DestinationSettings::default()
             },
             sources: sources(&raw.sources, &raw.hostname)?,
+            health: raw.health.settings()?,
             domains: raw
                 .domains
                 .iter()

@@ -7,6 +7,8 @@
 mod names;
 mod observer;
 mod registry;
+mod standings;
 
 pub use names::{METRICS, Metric, MetricKind};
-pub use observer::Observer;
+pub use observer::{LastRound, Observer};
+pub use standings::LaneStandings;

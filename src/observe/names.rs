@@ -138,6 +138,13 @@ pub(super) const API_REQUESTS: &str = "posthaste_api_requests_total";
 /// API time.
 pub(super) const API_SECONDS: &str = "posthaste_api_request_seconds";
 
+/// Who waits for which lane.
+pub(super) const LANE_WAITING: &str = "posthaste_lane_waiting";
+/// Who waits for nothing.
+pub(super) const WITHOUT_REASON: &str = "posthaste_deliveries_without_reason";
+/// Fit to send from.
+pub(super) const SOURCE_HEALTHY: &str = "posthaste_source_healthy";
+
 /// Withheld dots.
 pub(super) const WITHHELD: &str = "posthaste_withheld_total";
 /// Owners.
@@ -235,6 +242,24 @@ pub const METRICS: &[Metric] = &[
         "Seconds of a durable commit, fsync included.",
     ),
     histogram(COMMIT_BATCH, BATCH, &[], "Operations that shared one commit."),
+    gauge(
+        LANE_WAITING,
+        &["source", "provider", "why"],
+        "Deliveries that are parked under a lane, by what holds it back now. Of more than 1,000 lanes the smaller ones are \
+         summed as other.",
+    ),
+    gauge(
+        WITHOUT_REASON,
+        &[],
+        "Deliveries that waited without a reason, or without a time at which they are looked at again, in the last round of the \
+         watchdog. Each is a defect.",
+    ),
+    gauge(
+        SOURCE_HEALTHY,
+        &["source", "check"],
+        "1 while a check of a Source is good, else 0: bind (its address is on this machine), ehlo, pointer (its names lead to the \
+         address and back) or dnsbl (it is on no list).",
+    ),
     counter(
         WITHHELD,
         &["reason"],

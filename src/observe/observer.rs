@@ -9,12 +9,18 @@ use metrics::{Counter, Histogram};
 
 use super::names;
 use super::registry::Registry;
+use super::standings::LaneStandings;
 use crate::domain::{
     Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
     SourceId, Stage, State, Timestamp,
 };
 use crate::policy::redis_safety::Health;
 use crate::queue::{Depth, QueueError};
+
+mod waits;
+
+pub use waits::LastRound;
+use waits::LastSaid;
 
 /// Providers with a site of their own that get a label; the others share `other`.
 const PROVIDER_LABELS_MAX: usize = 200;
@@ -41,6 +47,8 @@ pub struct Observer {
     api_seconds: Histogram,
     strangers: Mutex<HashSet<ProviderId>>,
     other: ProviderId,
+    standings: LaneStandings,
+    last_said: Mutex<LastSaid>,
 }
 
 impl Default for Observer {
@@ -68,6 +76,8 @@ impl Observer {
             api_seconds: registry.histogram(names::API_SECONDS, &[]),
             strangers: Mutex::new(HashSet::new()),
             other: ProviderId::from("other"),
+            standings: LaneStandings::default(),
+            last_said: Mutex::default(),
             registry,
         };
         observer.begin_at_zero();
@@ -136,6 +146,9 @@ impl Observer {
             AttemptOutcome::Failed(_) => "failed",
         };
         if let Some(lane) = &attempt.lane {
+            if outcome != "failed" {
+                self.standings.took(lane, attempt.ended_at.since(attempt.started_at));
+            }
             let lane = self.labelled(lane);
             self.attempts
                 .entry((lane.clone(), class, outcome))

@@ -31,6 +31,16 @@ pub struct LaneStanding {
     pub share: Option<WarmupShare>,
 }
 
+impl LaneStanding {
+    /// Whether a lane with these figures is held back by its rate rather than by its connections.
+    #[must_use]
+    pub fn is_paced(connections: u32, rate: Option<f64>, service: Option<Duration>) -> bool {
+        let Some(rate) = rate else { return false };
+        let seconds = service.map_or(0.0, |service| service.as_secs_f64());
+        rate * seconds < f64::from(connections)
+    }
+}
+
 /// What a Source that is being warmed up may still send to a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WarmupShare {

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,6 +198,17 @@ pub fn pointer_name(address: IpAddr) -> String {
 #[must_use]
 pub fn dnsbl_name(address: IpAddr, zone: &str) -> String {
     format!("{}.{zone}", reversed(address))
+}
+
+/// How Sources are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// Between two looks at what name servers say.
+    pub every: Duration,
+    /// DNS lists that are asked about the addresses.
+    pub dnsbl: Vec<String>,
+    /// Checks that take a Source out when they are bad; the others only raise an alarm.
+    pub enforced: Vec<Check>,
 }
 
 /// How a Source stands.

@@ -17,6 +17,7 @@ mod hickory;
 mod hosts;
 mod known;
 mod routes;
+mod source_check;
 
 pub use destinations::{ADDRESSES_MAX, DestinationSettings, Destinations, Providers, Target};
 pub use domain_check::{DomainCheck, KEYS_MAX, RecordCheck, RecordStatus, WrongRecord, check_domain};
@@ -24,6 +25,7 @@ pub use fixed::{FIXED_TTL, Fixed, mx_found};
 pub use hickory::{Hickory, HickoryError, ResolverSettings};
 pub use hosts::{interleave, no_host_left, order};
 pub use routes::Route;
+pub use source_check::check_source;
 
 /// One MX record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,13 @@
-//! What operators see and do: `/v1/admin/…`, one file per resource.
+//! What operators see and do: `/v1/admin/…`, one file per resource, listed in `routes`.
 //!
 //! Takes calls of whoever has a key with the scope `admin`, and those that come over the socket in the data directory.
 //! [`operator`] asks for the key in front of every path here, known or not: a handler cannot forget to. Handlers that
 //! want to be sure take an [`operator::Operator`].
 
+mod domains;
 mod operator;
 mod routes;
+mod sources;
+mod why;
 
 pub use operator::{on_the_machine, with_key};

@@ -1,8 +1,14 @@
-//! The list of the resources below `/v1/admin`.
+//! Which resource is where below `/v1/admin`. One line each; a new resource is a file and a line here.
 
 use actix_web::web;
 
+use super::super::server::resource;
+use super::{domains, sources, why};
+
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let _ = config;
+    config
+        .service(resource("/domains", "GET", [web::get().to(domains::list)]))
+        .service(resource("/sources", "GET", [web::get().to(sources::list)]))
+        .service(resource("/why", "GET", [web::get().to(why::get)]));
 }

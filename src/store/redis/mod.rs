@@ -27,6 +27,7 @@ mod lease_cache;
 mod leasing;
 mod link;
 mod names;
+mod ping;
 mod queue;
 mod records;
 mod settings;

@@ -145,17 +145,17 @@ macro_rules! contract_tests {
                     a_purge_takes_at_most_what_was_asked_for,
                     an_empty_store_has_no_depth,
                 ]
+                waits [
+                    all_who_wait_are_met_once_in_a_round_and_nobody_else,
+                    a_place_is_told_for_whoever_is_not_final,
+                    under_a_lane_it_is_told_how_many_stand_before_one,
+                ]
                 notes [
                     what_was_learnt_is_read_by_kind_and_in_the_order_of_keys,
                     the_last_note_under_a_key_wins,
                     an_empty_value_takes_a_note_away,
                     what_was_learnt_survives_a_crash,
                     as_many_and_as_large_notes_as_may_be_are_kept,
-                ]
-                waits [
-                    all_who_wait_are_met_once_in_a_round_and_nobody_else,
-                    a_place_is_told_for_whoever_is_not_final,
-                    under_a_lane_it_is_told_how_many_stand_before_one,
                 ]
                 records [
                     tenants_are_kept,

@@ -1,0 +1,110 @@
+//! What the engine itself can tell of a Delivery: in whose hands it is, and where it would go.
+//!
+//! Takes a Delivery; asks the actor of its provider, at most for [`ANSWER_LONGEST`]. Starts no look-up and changes nothing:
+//! whoever asks why something waits must not make it move.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::isp::IspMessage;
+use super::isps::Isps;
+use super::lane_state::LaneState;
+use super::ownership::Ownership;
+use super::tools::{SourceSettings, Tools};
+use crate::domain::{Class, Delivery, DeliveryId, Lane, SourceId, Timestamp, Why};
+use crate::policy::projection::LaneStanding;
+use crate::policy::routing::SourceRoom;
+use crate::policy::standstill::Standing;
+use crate::resolver::Destinations;
+
+/// Nobody waits longer for an actor that has much to do.
+const ANSWER_LONGEST: Duration = Duration::from_millis(500);
+
+/// The way to those who know.
+#[derive(Debug, Clone)]
+pub struct Inquiries {
+    isps: Isps,
+    destinations: Arc<Destinations>,
+    sources: Arc<Vec<SourceSettings>>,
+    rooms: Arc<[SourceRoom]>,
+    ownership: Arc<Ownership>,
+}
+
+impl Inquiries {
+    /// To the actors of one engine.
+    #[must_use]
+    pub fn new(tools: &Tools, isps: Isps) -> Self {
+        Self {
+            isps,
+            destinations: Arc::clone(&tools.destinations),
+            sources: Arc::clone(&tools.sources),
+            rooms: tools.sources.iter().map(|source| source.room.clone()).collect(),
+            ownership: Arc::clone(&tools.ownership),
+        }
+    }
+
+    /// The lane in whose room a leased Delivery waits; none when a session has it, or its domain is being looked up.
+    pub async fn in_hand(&self, delivery: &Delivery) -> Option<Lane> {
+        let destination = self.destinations.cached(delivery.domain())?.ok()?;
+        let isp = self.isps.of(&destination.provider)?;
+        let (answer, answered) = oneshot::channel();
+        isp.try_send(IspMessage::Where(delivery.id, answer)).ok()?;
+        tokio::time::timeout(ANSWER_LONGEST, answered).await.ok()?.ok()?
+    }
+
+    /// The lane that a Delivery goes back to when its time comes, where that is known.
+    #[must_use]
+    pub fn lane_of(&self, delivery: &Delivery) -> Option<Lane> {
+        let destination = self.destinations.cached(delivery.domain())?.ok()?;
+        Some(Lane {
+            source: delivery.source.clone()?,
+            provider: destination.provider.clone(),
+        })
+    }
+
+    /// Whether work of this class is taken from the queue here: some Source of ours carries it.
+    #[must_use]
+    pub fn may_take(&self, class: Class, now: Timestamp) -> bool {
+        self.ownership.may_take(class, &self.rooms, now)
+    }
+
+    /// The address of a Source, where one is configured.
+    #[must_use]
+    pub fn address(&self, source: &SourceId) -> Option<IpAddr> {
+        self.sources.iter().find(|one| one.room.id == *source)?.ip
+    }
+}
+
+/// The lane in whose room a Delivery waits.
+pub(super) fn find<'a>(lanes: impl IntoIterator<Item = &'a LaneState>, delivery: DeliveryId) -> Option<Lane> {
+    let holds = |state: &&LaneState| state.room.work().any(|held| held.leased.delivery.id == delivery);
+    lanes.into_iter().find(holds).map(|state| state.lane.clone())
+}
+
+/// Tells everybody how a lane stands.
+pub(super) fn tell_standing(tools: &Tools, state: &LaneState, now: Timestamp) {
+    let standings = tools.surroundings.observer.standings();
+    let controller = state.room.gate().controller();
+    let service = standings.service(&state.lane);
+    let (connections, rate) = (controller.connections(), controller.rate(now));
+    let until = state.room.shut_until(now);
+    let stopped = !matches!(controller.standing(now), Standing::Clear);
+    let why = match until {
+        _ if stopped => Why::Stopped,
+        Some(_) => Why::BreakerOpen,
+        None if LaneStanding::is_paced(connections, rate, service) => Why::Rate,
+        None => Why::LaneFull,
+    };
+    let standing = LaneStanding {
+        why,
+        until,
+        connections,
+        rate,
+        service,
+        share: None,
+    };
+    standings.told(&state.lane, standing, now);
+}
