@@ -48,7 +48,14 @@ pub(crate) fn plot(scenario: &Scenario, messages_max: u32, outcome: &Outcome) ->
         ],
         marks: vec![marks("connection refused", "#7b3294", outcome, Refused::Connection)],
     };
-    sheet(&scenario.name, seconds, &[rate, connections])
+    sheet(&scenario.name, seconds, &[rate, connections].map(without_empty))
+}
+
+/// What never happened needs no place in the legend.
+fn without_empty(mut chart: Chart) -> Chart {
+    chart.lines.retain(|line| line.values.iter().any(Option::is_some));
+    chart.marks.retain(|marks| !marks.at_seconds.is_empty());
+    chart
 }
 
 fn marks(name: &'static str, colour: &'static str, outcome: &Outcome, which: Refused) -> Marks {

@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(args: &DemoArgs) -> Result<ExitCode> {
              seconds here.",
             args.messages
         ));
-        let world = World::start().await?;
+        let world = World::start(args.messages).await?;
         let drawing = progress::Drawing::start(&world, args.messages, args.json);
         let started = world.clock.now();
         let sent = sending::send_all(&world, args.messages, &drawing).await?;

@@ -103,7 +103,9 @@ fn every_label_value_that_a_query_asks_for_can_come() {
             matchers.map(move |(label, asked)| (&selector.series, label, asked))
         });
         for (series, label, asked) in asked {
-            let Some(known) = known_values(series, label) else { continue };
+            let Some(known) = known_values(series, label) else {
+                continue;
+            };
             for value in asked.split('|').filter(|value| !value.starts_with('$')) {
                 assert!(known.contains(&value), "{label}={value}: {query}");
             }
