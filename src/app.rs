@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
 use crate::actors::inspector::Inspector;
+use crate::actors::lane_book::LaneBook;
 use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::{Handle, Surroundings};
@@ -338,6 +339,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
         draining: Draining::default(),
     })

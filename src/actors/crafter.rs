@@ -32,6 +32,8 @@ pub struct Crafted {
     pub mail_from: String,
     /// The message, CRLF, not dot-stuffed.
     pub bytes: Vec<u8>,
+    /// The domain it is sent for: that of its From, which signs it.
+    pub domain: Arc<str>,
 }
 
 /// Makes bytes. One for each engine.
@@ -47,6 +49,7 @@ pub struct Crafter {
 
 #[derive(Debug)]
 struct Signing {
+    name: Arc<str>,
     domain: SendingDomain,
     signer: Signer,
     read_at: Timestamp,
@@ -98,7 +101,14 @@ impl Crafter {
         Ok(Crafted {
             mail_from: address(&self.return_path_key, path, &signing.domain),
             bytes,
+            domain: Arc::clone(&signing.name),
         })
+    }
+
+    /// The domain that a Delivery is sent for, if its message can be read.
+    pub async fn sending_domain(&self, delivery: &Delivery) -> Option<Arc<str>> {
+        let message = self.store.message(delivery.id.message).await.ok().flatten()?;
+        Some(Arc::from(message.from.domain()))
     }
 
     async fn signing(&self, tenant: TenantId, name: &str) -> Result<Arc<Signing>, Failure> {
@@ -114,6 +124,7 @@ impl Crafter {
         let domain = there(self.store.domain(tenant, name).await, "the sending domain")?;
         let signer = Signer::new(&domain).map_err(|error| Failure::Local(error.to_string()))?;
         let signing = Arc::new(Signing {
+            name: Arc::from(name),
             domain,
             signer,
             read_at: now,

@@ -4,6 +4,8 @@
 //! sessions, work to those that ask, credit to the scheduler, and what a shut lane holds back to the queue. Decides nothing:
 //! `policy::lane_room` does. Renews the leases of what waits in its rooms.
 
+mod signals;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,13 +17,12 @@ use super::returns;
 use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext};
+use super::told::Told;
 use super::tools::{Crew, Tools};
-use crate::domain::{Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Lane, LaneAction, ProviderId};
-use crate::domain::{SourceId, Timestamp, Verdict};
-use crate::policy::classify::lane_action;
-use crate::policy::fairness::lane_credit;
+use crate::domain::{Attempt, DeliveryId, Destination, Lane, LaneLimits, ProviderId, SourceId, Timestamp};
 use crate::policy::lane_gate::{LaneGate, Live};
-use crate::policy::lane_room::{LaneRoom, Report, Step};
+use crate::policy::lane_room::{LaneRoom, Step};
+use crate::policy::netblock::Netblock;
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased};
 
@@ -50,7 +51,13 @@ pub enum IspMessage {
     /// A session ended.
     Ended(SourceId),
     /// The provider answered a message of this Source.
-    Signal(SourceId, Report),
+    Signal(SourceId, Box<Told>),
+    /// A message that this Source was given at this time will not be answered: its dot was withheld, or its session died.
+    Unanswered(SourceId, Timestamp),
+    /// A message was given and not begun: it went back to the queue.
+    Unbegun(SourceId),
+    /// The rules or an operator say otherwise: limits of the provider, if they are other ones; pins are in the lane book.
+    Limits(Option<LaneLimits>),
     /// Look again at the lane of this Source.
     Pump(SourceId, Timestamp),
     /// A shut lane may try again.
@@ -78,6 +85,8 @@ pub struct Isp {
     scheduler: Handle<Scheduler>,
     lanes: BTreeMap<SourceId, LaneState>,
     waiting: HashMap<u64, oneshot::Sender<Work>>,
+    /// Netblocks that the provider blocked, until when.
+    blocks: BTreeMap<Netblock, Timestamp>,
     tickets: u64,
     ticks: u64,
     unused_ticks: u64,
@@ -86,8 +95,6 @@ pub struct Isp {
 
 /// Seconds without work after which the actor offers to stop.
 const UNUSED_TICKS_MAX: u64 = 300;
-/// Sites remembered for one lane; a lane with more forgets those it does not use.
-const SITES_MAX: usize = 1_000;
 /// Ticks between two times that an empty room tells its credit anew.
 const TICKS_BETWEEN_CREDITS: u64 = 30;
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
@@ -103,6 +110,7 @@ impl Isp {
             scheduler,
             lanes: BTreeMap::new(),
             waiting: HashMap::new(),
+            blocks: BTreeMap::new(),
             tickets: 0,
             ticks: 0,
             unused_ticks: 0,
@@ -118,37 +126,36 @@ impl Isp {
         self.lanes.keys().cloned().collect()
     }
 
-    fn lane(&mut self, source: &SourceId, destination: &Destination) -> &mut LaneState {
-        let now = self.now();
-        let settings = &self.tools.settings;
-        let provider = &self.provider;
-        self.lanes.entry(source.clone()).or_insert_with(|| LaneState {
-            lane: Lane {
-                source: source.clone(),
-                provider: provider.clone(),
-            },
-            room: LaneRoom::new(
-                LaneGate::new(destination.limits, settings.gate, now),
-                settings.session_idle_longest,
-            ),
-            sites: HashMap::new(),
-            full_credit: lane_credit(destination.limits.connections),
-            owed: 0,
-            pump_at: None,
-            shut_until: None,
-        })
+    fn begin(&self, source: &SourceId, limits: LaneLimits) -> LaneState {
+        let (now, settings) = (self.now(), &self.tools.settings);
+        let lane = Lane {
+            source: source.clone(),
+            provider: self.provider.clone(),
+        };
+        let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), settings.gate, now);
+        let mut state = LaneState::new(lane, LaneRoom::new(gate, settings.session_idle_longest), limits);
+        self.stopped_by_neighbours(&mut state, now);
+        state
     }
 
     fn offer(&mut self, source: &SourceId, work: Vec<(Leased, Arc<Destination>)>) {
+        let now = self.now();
         for (leased, destination) in work {
-            let state = self.lane(source, &destination);
-            if state.sites.len() >= SITES_MAX {
-                let room = &state.room;
-                state.sites.retain(|site, _| room.uses(site));
+            if !self.lanes.contains_key(source) {
+                let state = self.begin(source, destination.limits);
+                self.lanes.insert(source.clone(), state);
             }
-            let (class, site) = (leased.delivery.class, Arc::clone(&destination.site));
-            state.room.offer(&destination.site, class, Held { leased, site });
-            state.sites.insert(Arc::clone(&destination.site), destination);
+            let Some(state) = self.lanes.get_mut(source) else {
+                continue;
+            };
+            state.add(leased, destination, &self.tools, now);
+        }
+    }
+
+    fn new_limits(&mut self, limits: Option<LaneLimits>) {
+        let now = self.now();
+        for state in self.lanes.values_mut() {
+            state.set_limits(limits.unwrap_or(state.limits), &self.tools, now);
         }
     }
 
@@ -252,44 +259,6 @@ impl Isp {
         }
     }
 
-    fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
-        let now = self.now();
-        let action = match self.tools.classifier.verdict(&self.provider, attempt) {
-            Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
-                lane_action(&cause)
-            }
-            Verdict::Delivered => LaneAction::None,
-        };
-        let Some(state) = self.lanes.get_mut(source) else {
-            return;
-        };
-        let up = self.tools.live.of(&state.lane).up;
-        if up > 0 && matches!(attempt.outcome, AttemptOutcome::Failed(Failure::Local(_))) {
-            return state.room.open_withdrawn(site);
-        }
-        state.room.open_failed(site, action, up, now);
-        if up > 0 {
-            return;
-        }
-        // Nothing else is up: one Delivery tells its sender why the others wait.
-        if let Some(Held { leased, .. }) = state.room.take_one(site) {
-            let told = SettlerMessage::Attempted(
-                Box::new(Attempt {
-                    delivery: leased.delivery.id,
-                    fence: leased.fence,
-                    ..attempt.clone()
-                }),
-                Box::new(leased),
-                None,
-            );
-            returns::settle(&self.crew, told);
-            tell(
-                &self.scheduler,
-                SchedulerMessage::Credit(state.lane.clone(), Credit::Add(1)),
-            );
-        }
-    }
-
     /// While draining: everything goes back, everybody goes home.
     fn empty(&mut self, source: &SourceId) {
         let Some(state) = self.lanes.get_mut(source) else {
@@ -328,12 +297,8 @@ impl Isp {
     fn ask_for_canaries(&self) {
         let now = self.now();
         let trying = |state: &&LaneState| state.shut_until.is_some() && state.room.shut_until(now).is_none();
-        for state in self
-            .lanes
-            .values()
-            .filter(trying)
-            .filter(|state| state.room.queued() == 0)
-        {
+        let empty = |state: &&LaneState| state.room.queued() == 0;
+        for state in self.lanes.values().filter(trying).filter(empty) {
             tell(
                 &self.scheduler,
                 SchedulerMessage::Credit(state.lane.clone(), Credit::Exactly(1)),
@@ -352,6 +317,7 @@ impl Isp {
         sources.iter().for_each(|source| self.check(source));
         self.ask_for_canaries();
         sources.iter().for_each(|source| self.pump(source, context));
+        self.publish();
         let unused = self.lanes.values().all(|state| {
             state.room.is_unused() && state.shut_until.is_none() && self.tools.live.of(&state.lane) == Live::default()
         });
@@ -401,6 +367,17 @@ impl Isp {
                 &self.scheduler,
                 SchedulerMessage::Credit(state.lane.clone(), Credit::Full),
             );
+        }
+    }
+
+    /// Shows people how the lanes stand.
+    fn publish(&mut self) {
+        let (now, all) = (self.now(), self.ticks.is_multiple_of(TICKS_BETWEEN_CREDITS));
+        for state in self.lanes.values_mut() {
+            state.room.gate_mut().controller_mut().on_time(now);
+            if !self.retired {
+                state.publish(&self.tools, all, now);
+            }
         }
     }
 
@@ -457,19 +434,20 @@ impl Part for Isp {
                 self.pump(&source, context);
             }
             IspMessage::Ended(source) => self.pump(&source, context),
-            IspMessage::Signal(source, report) => {
-                let now = self.now();
+            IspMessage::Signal(source, told) => self.signal(&source, &told, context),
+            IspMessage::Unanswered(source, started) => {
                 if let Some(state) = self.lanes.get_mut(&source) {
-                    let up = self.tools.live.of(&state.lane).up;
-                    state.room.answered(report, up, now);
-                    if report.delivered && state.room.shut_until(now).is_none() {
-                        state.works_again(&self.scheduler);
-                    }
+                    state.room.unanswered(started);
                 }
-                if report.action != LaneAction::None || !report.delivered {
-                    self.pump(&source, context);
-                }
+                self.pump(&source, context);
             }
+            IspMessage::Unbegun(source) => {
+                if let Some(state) = self.lanes.get_mut(&source) {
+                    state.room.gate_mut().on_unused();
+                }
+                self.pump(&source, context);
+            }
+            IspMessage::Limits(limits) => self.new_limits(limits),
             IspMessage::Pump(source, at) => {
                 if let Some(state) = self.lanes.get_mut(&source).filter(|state| state.pump_at == Some(at)) {
                     state.pump_at = None;
@@ -486,7 +464,11 @@ impl Part for Isp {
                 }
             }
             IspMessage::Tick => self.tick(context),
-            IspMessage::Retire => self.retired = true,
+            IspMessage::Retire => {
+                self.retired = true;
+                let lanes = self.lanes.values().map(|state| &state.lane);
+                lanes.for_each(|lane| self.tools.surroundings.observer.lane_gone(lane));
+            }
             // Whoever asked may have given up.
             IspMessage::Where(delivery, asked) => drop(asked.send(inquiries::find(self.lanes.values(), delivery))),
             IspMessage::Renewed(until, lost) => {

@@ -11,7 +11,9 @@ use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::sender::{OpenOrder, SenderMessage};
 use super::supervisor::Handle;
 use super::tools::{Crew, Tools};
-use crate::domain::{Destination, Lane, Timestamp};
+use crate::domain::{Destination, Lane, LaneLimits, Timestamp};
+use crate::observe::LaneView;
+use crate::policy::fairness::lane_credit;
 use crate::policy::lane_room::LaneRoom;
 use crate::queue::{LeaseRef, Leased};
 
@@ -27,17 +29,93 @@ pub(super) struct LaneState {
     pub(super) lane: Lane,
     pub(super) room: LaneRoom<Held>,
     pub(super) sites: HashMap<Arc<str>, Arc<Destination>>,
+    /// What the rules and the config say of its provider; pins are in the lane book.
+    pub(super) limits: LaneLimits,
     pub(super) full_credit: usize,
     /// Places that are free again and that the scheduler does not know of yet.
     pub(super) owed: usize,
     pub(super) pump_at: Option<Timestamp>,
     pub(super) shut_until: Option<Timestamp>,
+    /// What people were shown last.
+    shown: Option<LaneView>,
 }
+
+/// Sites remembered for one lane; a lane with more forgets those it does not use.
+const SITES_MAX: usize = 1_000;
 
 /// A part of its credit that a lane with work left tells of at once: a message for each place costs more than it brings.
 const CREDIT_PARTS: usize = 16;
 
 impl LaneState {
+    /// A lane that has seen nothing yet.
+    pub(super) fn new(lane: Lane, room: LaneRoom<Held>, limits: LaneLimits) -> Self {
+        Self {
+            lane,
+            room,
+            sites: HashMap::new(),
+            limits,
+            full_credit: lane_credit(limits.connections),
+            owed: 0,
+            pump_at: None,
+            shut_until: None,
+            shown: None,
+        }
+    }
+
+    /// Work for a site. A site that comes with other limits than before brings those of a new config.
+    pub(super) fn add(&mut self, leased: Leased, destination: Arc<Destination>, tools: &Tools, now: Timestamp) {
+        if self.sites.len() >= SITES_MAX {
+            let room = &self.room;
+            self.sites.retain(|site, _| room.uses(site));
+        }
+        let (class, site) = (leased.delivery.class, Arc::clone(&destination.site));
+        let limits = destination.limits;
+        let known = self.sites.insert(Arc::clone(&site), destination);
+        if known.is_some_and(|known| known.limits != limits) {
+            self.set_limits(limits, tools, now);
+        }
+        self.room.offer(&Arc::clone(&site), class, Held { leased, site });
+    }
+
+    /// Its provider has these limits now, and its pins may have moved. What it learnt stays, within them.
+    pub(super) fn set_limits(&mut self, limits: LaneLimits, tools: &Tools, now: Timestamp) {
+        self.limits = limits;
+        self.full_credit = lane_credit(limits.connections);
+        let range = tools.lanes.range(&self.lane, limits);
+        self.room.gate_mut().set_range(range, now);
+    }
+
+    /// Shows people how it stands, when that has changed, or always.
+    pub(super) fn publish(&mut self, tools: &Tools, always: bool, now: Timestamp) {
+        let gate = self.room.gate();
+        let controller = gate.controller();
+        let (live, range) = (tools.live.of(&self.lane), gate.range());
+        let (standing, until) = gate.standing(now);
+        let mut view = LaneView {
+            standing,
+            until,
+            live,
+            waiting: self.room.queued(),
+            range,
+            connections: controller.connections(),
+            ceiling: controller.ceiling(),
+            rate: controller.rate(now),
+            messages_per_connection: gate.messages_per_connection(),
+            decided: controller.decided(),
+            changes: controller.changes(),
+            decisions: Arc::from([]),
+        };
+        let shown = self.shown.as_ref();
+        match shown.filter(|shown| shown.changes == view.changes) {
+            Some(shown) => view.decisions = Arc::clone(&shown.decisions),
+            None => view.decisions = controller.decisions().cloned().collect(),
+        }
+        if always || shown != Some(&view) {
+            tools.surroundings.observer.lane(&self.lane, view.clone());
+            self.shown = Some(view);
+        }
+    }
+
     pub(super) fn owes_enough(&self) -> bool {
         let enough = self.room.queued() == 0 || self.owed >= self.full_credit / CREDIT_PARTS;
         self.owed > 0 && enough && self.shut_until.is_none()

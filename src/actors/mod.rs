@@ -20,6 +20,7 @@
 //! ours. Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
 
 pub mod crafter;
+pub mod domain_holds;
 pub mod engine;
 pub mod inquiries;
 pub mod inspector;
@@ -28,6 +29,7 @@ pub mod isp;
 pub mod isps;
 pub mod janitor;
 pub mod keeper;
+pub mod lane_book;
 mod lane_state;
 pub mod ownership;
 mod returns;
@@ -37,5 +39,6 @@ pub mod session;
 pub mod settler;
 pub mod spawner;
 pub mod supervisor;
+pub mod told;
 pub mod tools;
 pub mod watchdog;

@@ -58,6 +58,13 @@ pub(super) fn give_back_for(tools: &Tools, leases: Vec<LeaseRef>, due_at: Timest
     });
 }
 
+/// Leaves a Delivery to wait for its time, for this reason, and comes back when it does.
+pub(super) async fn wait(tools: &Tools, lease: LeaseRef, due_at: Timestamp, why: Why) {
+    if let Err(error) = tools.queue.release(vec![Release { lease, due_at, why }]).await {
+        tools.surroundings.observer.store_error(&error);
+    }
+}
+
 /// Tells the settler. One that is full loses nothing: the lease ends.
 pub(super) fn settle(crew: &Crew, message: SettlerMessage) {
     if crew.settler.try_send(message).is_err() {

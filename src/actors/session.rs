@@ -13,10 +13,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
+use super::domain_holds;
 use super::isp::{IspMessage, Work};
 use super::sender::OpenOrder;
 use super::settler::{Settler, SettlerMessage, Withheld};
 use super::supervisor::{Handle, Part, SendError};
+use super::told::Origin;
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
 use crate::policy::dot_guard::Holding;
@@ -64,6 +66,7 @@ pub async fn run(mut plan: SessionPlan) {
         observer.actor_panicked("session");
         let held = std::mem::take(&mut *in_hand.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(leased) = held.leased {
+            unanswered(&plan, plan.tools.surroundings.clock.now()).await;
             tell(&plan.settler, || {
                 SettlerMessage::Panicked(Box::new(leased.clone()), held.intent.clone())
             })
@@ -121,7 +124,7 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
     {
         return session.quit().await;
     }
-    for _ in 0..plan.order.messages_max {
+    for before in 0..plan.order.messages_max {
         let (reply, work) = oneshot::channel();
         if plan
             .order
@@ -141,7 +144,11 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
             return;
         }
         in_hand.lock().unwrap_or_else(PoisonError::into_inner).leased = Some((*leased).clone());
-        deliver(plan, &mut session, *leased, &host, address, in_hand).await;
+        if domain_holds::may_go(&plan.tools, &plan.order.lane.provider, &leased).await {
+            deliver(plan, &mut session, *leased, &host, address, (before, in_hand)).await;
+        } else {
+            tell(&plan.order.isp, || IspMessage::Unbegun(source.clone())).await;
+        }
         *in_hand.lock().unwrap_or_else(PoisonError::into_inner) = InHand {
             up: true,
             ..InHand::default()
@@ -242,7 +249,7 @@ async fn deliver(
     leased: Leased,
     host: &str,
     address: IpAddr,
-    in_hand: &Mutex<InHand>,
+    (before, in_hand): (u32, &Mutex<InHand>),
 ) {
     fail::fail_point!("session");
     let tools = &plan.tools;
@@ -266,7 +273,7 @@ async fn deliver(
         Ok(crafted) => crafted,
         Err(failure) => {
             let attempt = attempt(Stage::Prepare, AttemptOutcome::Failed(failure), clock.now(), tls);
-            return report(plan, attempt, leased).await;
+            return report(plan, attempt, leased, before, None).await;
         }
     };
     let refused = Mutex::new(None);
@@ -295,6 +302,11 @@ async fn deliver(
         TransactionOutcome::Failed(failure) => AttemptOutcome::Failed(failure),
         TransactionOutcome::Withheld => {
             let why = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+            unanswered(plan, started_at).await;
+            tools
+                .lanes
+                .domains
+                .unsent(&plan.order.lane.provider, &crafted.domain, started_at);
             return tell(&plan.settler, || {
                 SettlerMessage::Withheld(Box::new(leased.clone()), why)
             })
@@ -302,7 +314,13 @@ async fn deliver(
         }
     };
     let attempt = attempt(transaction.stage, outcome, clock.now(), tls);
-    report(plan, attempt, leased).await;
+    report(plan, attempt, leased, before, Some(crafted.domain)).await;
+}
+
+/// The lane hears that a message it gave out will not be answered: it may have been its canary.
+async fn unanswered(plan: &SessionPlan, started: Timestamp) {
+    let source = &plan.order.lane.source;
+    tell(&plan.order.isp, || IspMessage::Unanswered(source.clone(), started)).await;
 }
 
 /// What this session holds now, by our own clock: whoever was frozen finds out here.
@@ -395,17 +413,21 @@ async fn renewing<T>(tools: &Tools, leased: &Leased, held_until: &AtomicU64, wor
     }
 }
 
-async fn report(plan: &SessionPlan, attempt: Attempt, leased: Leased) {
+async fn report(plan: &SessionPlan, attempt: Attempt, leased: Leased, before: u32, domain: Option<Arc<str>>) {
     plan.tools
         .surroundings
         .observer
         .attempted(&attempt, leased.delivery.class);
-    let signals = plan.order.isp.clone();
+    let origin = Origin {
+        isp: plan.order.isp.clone(),
+        before,
+        domain,
+    };
     tell(&plan.settler, || {
         SettlerMessage::Attempted(
             Box::new(attempt.clone()),
             Box::new(leased.clone()),
-            Some(signals.clone()),
+            Some(origin.clone()),
         )
     })
     .await;

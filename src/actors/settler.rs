@@ -9,14 +9,13 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::isp::{Isp, IspMessage};
-use super::supervisor::{Handle, Part, PartContext};
+use super::isp::IspMessage;
+use super::supervisor::{Part, PartContext};
+use super::told::{Origin, Told};
 use super::tools::Tools;
 use crate::domain::{
-    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, LaneAction, ProviderId, Settlement, Stage, Verdict,
+    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, ProviderId, Settlement, Stage, Timestamp, Verdict,
 };
-use crate::policy::classify::lane_action;
-use crate::policy::lane_room::Report;
 use crate::policy::seed::seed_of;
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased, Queue, QueueError, SettleAnswer};
@@ -54,8 +53,8 @@ impl Withheld {
 /// What a settler can be told.
 #[derive(Debug)]
 pub enum SettlerMessage {
-    /// An Attempt ended; signals go to this ISP actor.
-    Attempted(Box<Attempt>, Box<Leased>, Option<Handle<Isp>>),
+    /// An Attempt ended; what the provider said is for its origin.
+    Attempted(Box<Attempt>, Box<Leased>, Option<Origin>),
     /// There is no host for it.
     Unresolved(Leased, DnsFailure),
     /// Policy settled it without an attempt.
@@ -221,27 +220,21 @@ impl Settler {
         }
     }
 
-    fn attempted(&self, attempt: &Attempt, leased: Leased, signals: Option<Handle<Isp>>) {
+    fn attempted(&self, attempt: &Attempt, leased: Leased, origin: Option<Origin>) {
+        let now = self.tools.surroundings.clock.now();
         let nobody = ProviderId::from("none");
         let provider = attempt.lane.as_ref().map_or(&nobody, |lane| &lane.provider);
         let verdict = self.tools.classifier.verdict(provider, attempt);
-        if let (Some(isp), Some(lane)) = (signals, &attempt.lane) {
-            let (action, delivered) = match &verdict {
-                Verdict::Delivered => (LaneAction::None, true),
-                Verdict::Retry { cause, .. } | Verdict::Bounce { cause, .. } | Verdict::Ambiguous { cause } => {
-                    (lane_action(cause), false)
-                }
-            };
+        if let (Some(origin), Some(lane)) = (origin, &attempt.lane) {
+            let told = Told::of(attempt, &verdict, origin.before);
             // A lost signal costs a little politeness, nothing else.
-            let report = Report {
-                action,
-                delivered,
-                started: attempt.started_at,
-                before: None,
-            };
-            let _ = isp.try_send(IspMessage::Signal(lane.source.clone(), report));
+            let _ = origin
+                .isp
+                .try_send(IspMessage::Signal(lane.source.clone(), Box::new(told)));
+            if let Some(domain) = &origin.domain {
+                self.tell_domain(&lane.provider, domain, &verdict, attempt.started_at, now);
+            }
         }
-        let now = self.tools.surroundings.clock.now();
         let seed = seed_of(&[
             leased.delivery.id.message.0.as_u64_pair().1,
             u64::from(leased.delivery.id.recipient),
@@ -260,6 +253,20 @@ impl Settler {
             delivery: leased.delivery,
             lane: attempt.lane.clone(),
         });
+    }
+
+    fn tell_domain(
+        &self,
+        provider: &ProviderId,
+        domain: &Arc<str>,
+        verdict: &Verdict,
+        started: Timestamp,
+        now: Timestamp,
+    ) {
+        let holds = &self.tools.lanes.domains;
+        if let Some(until) = holds.tell(provider, domain, verdict, started, now) {
+            tracing::warn!(%provider, %domain, %until, "the provider blames a domain; its mail there stands still");
+        }
     }
 
     fn unresolved(&self, leased: Leased, failure: DnsFailure) {
@@ -392,7 +399,7 @@ impl Part for Settler {
     fn handle(&mut self, message: SettlerMessage, context: &mut PartContext<'_, Self>) {
         fail::fail_point!("settler");
         match message {
-            SettlerMessage::Attempted(attempt, leased, signals) => self.attempted(&attempt, *leased, signals),
+            SettlerMessage::Attempted(attempt, leased, origin) => self.attempted(&attempt, *leased, origin),
             SettlerMessage::Unresolved(leased, failure) => self.unresolved(leased, failure),
             SettlerMessage::Settle(settlement, delivery) => self.outbox.push(Pending {
                 settlement,

@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::crafter::Crafter;
+use super::lane_book::LaneBook;
 use super::ownership::Ownership;
 use super::sender::Sender;
 use super::settler::Settler;
@@ -112,6 +113,8 @@ pub struct Tools {
     pub sources: Arc<Vec<SourceSettings>>,
     /// Live connections by lane; outlives a restarted actor, so that its limits hold.
     pub live: Arc<LiveConnections>,
+    /// What is known of lanes and outlives their actors.
+    pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.

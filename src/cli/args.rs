@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, demo, doctor, keys, migrate, nodes, output, serve, why, why_all};
+use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output, serve, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -70,6 +70,19 @@ pub enum Command {
         /// The store that is empty.
         #[arg(long, value_name = "STORE")]
         to: String,
+    },
+    /// Show how lanes stand on this node, or what was decided for one lane, when, and from which reply.
+    ///
+    /// A lane is a source and a provider, as in `posthaste lanes a google`.
+    Lanes {
+        /// The source.
+        #[arg(requires = "provider")]
+        source: Option<String>,
+        /// The provider.
+        provider: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show which nodes share the store of a running engine, and which source belongs to whom.
     ///
@@ -149,6 +162,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor { json } => doctor::run(cli.config, json),
         Command::Keys { action } => keys::run(cli.config, &action),
         Command::Migrate { from, to } => migrate::run(cli.config, &from, &to),
+        Command::Lanes { source, provider, json } => {
+            lanes::run(cli.config, source.as_deref().zip(provider.as_deref()), json)
+        }
         Command::Nodes => nodes::run(cli.config),
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),

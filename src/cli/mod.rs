@@ -8,6 +8,7 @@ mod check_config;
 mod demo;
 mod doctor;
 mod keys;
+mod lanes;
 mod logging;
 mod migrate;
 mod nodes;

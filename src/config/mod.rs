@@ -4,6 +4,7 @@
 //! a test holds it to be equal to the defaults. Unknown keys are errors. Never opens a socket or the store.
 
 mod health;
+mod pins;
 mod raw;
 mod settings;
 mod store;

@@ -9,10 +9,11 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::health::RawHealth;
+use super::pins::{LanePin, Limits};
 use super::store::RawStore;
 use super::time::{Time, seconds};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
-use crate::domain::{OnAmbiguous, TlsPolicy};
+use crate::domain::{OnAmbiguous, ProviderId, TlsPolicy};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,6 +32,7 @@ pub struct Raw {
     pub(super) domains: Vec<Domain>,
     pub(super) routes: Vec<Route>,
     pub(super) providers: BTreeMap<String, Limits>,
+    pub(super) pins: Vec<LanePin>,
     pub(super) delivery: Delivery,
     pub(super) engine: Engine,
 }
@@ -51,6 +53,7 @@ impl Default for Raw {
             domains: Vec::new(),
             routes: Vec::new(),
             providers: BTreeMap::new(),
+            pins: Vec::new(),
             delivery: Delivery::default(),
             engine: Engine::default(),
         }
@@ -192,12 +195,14 @@ pub(super) struct Route {
     pub(super) messages_per_second: Option<Rate>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Limits {
-    pub(super) connections: Option<Positive>,
-    pub(super) messages_per_connection: Option<Positive>,
-    pub(super) messages_per_second: Option<Rate>,
+impl Route {
+    /// Whether its mail goes to this provider: the one it shares, or its own.
+    pub(super) fn is_for(&self, provider: &ProviderId) -> bool {
+        match &self.provider {
+            Some(shared) => shared == provider.as_str(),
+            None => provider.as_str().strip_prefix("route:") == Some(&*self.name),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

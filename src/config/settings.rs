@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::pins;
 use super::raw::{self, ByClass, Raw};
 use super::store::{self, StoreSettings};
 use super::time::Time;
@@ -20,6 +21,7 @@ use crate::domain::{Class, Credentials, LaneLimits, ProviderId, SourceId, TlsPol
 use crate::policy::admission::AdmissionSettings;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::lane_gate::LaneGateSettings;
+use crate::policy::pins::Pins;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
 use crate::policy::routing::SourceRoom;
@@ -108,6 +110,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Providers, with the operator's limits.
     pub providers: ProviderMap,
+    /// What else the operator fixed for lanes.
+    pub pins: Pins,
     /// Sockets.
     pub dialer: DialerSettings,
     /// Actors.
@@ -142,7 +146,9 @@ impl Settings {
 
     /// Turns what is written into what is used.
     pub fn from_raw(raw: Raw, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let providers = providers(&raw)?;
+        let sources = sources(&raw.sources, &raw.hostname)?;
+        let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
+        let (providers, pins) = pins::read(&raw, &ids)?;
         if raw.engine.lease.0 < LEASE_MIN {
             return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
         }
@@ -169,7 +175,7 @@ impl Settings {
                 tls: raw.delivery.tls.0,
                 ..DestinationSettings::default()
             },
-            sources: sources(&raw.sources, &raw.hostname)?,
+            sources,
             health: raw.health.settings()?,
             domains: raw
                 .domains
@@ -182,6 +188,7 @@ impl Settings {
                 .collect(),
             routes: routes(&raw.routes, env)?,
             providers,
+            pins,
             dialer: DialerSettings {
                 deadlines: deadlines(&raw.delivery.timeouts),
                 allowed: raw.delivery.allow_networks.clone(),
@@ -217,27 +224,6 @@ fn resolver(servers: &[SocketAddr], query_timeout: Time) -> ResolverSettings {
         query_timeout: query_timeout.0,
         ..ResolverSettings::default()
     }
-}
-
-fn providers(raw: &Raw) -> Result<ProviderMap, ConfigError> {
-    let mut map = ProviderMap::built_in();
-    for (name, limits) in &raw.providers {
-        let id = ProviderId::from(name.as_str());
-        if !map.knows(&id) {
-            return Err(unfit(
-                format!("providers.{name}"),
-                "there is no such provider in rules/providers.yaml",
-            ));
-        }
-        let limits = limits_over(
-            map.limits(&id),
-            limits.connections,
-            limits.messages_per_connection,
-            limits.messages_per_second,
-        );
-        map.set_limits(&id, limits);
-    }
-    Ok(map)
 }
 
 fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, ConfigError> {
@@ -345,7 +331,7 @@ fn one_route(index: usize, route: &raw::Route, env: &dyn Fn(&str) -> Option<Stri
     })
 }
 
-fn limits_over(
+pub(super) fn limits_over(
     known: LaneLimits,
     connections: Option<Positive>,
     messages: Option<Positive>,

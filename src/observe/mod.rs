@@ -4,11 +4,13 @@
 //! `names.rs`. Never decides anything, never puts an address or a subject into a label or an info line, and never lets the
 //! number of label values grow with what strangers send: providers without a name of their own are `other`.
 
+mod lanes;
 mod names;
 mod observer;
 mod registry;
 mod standings;
 
+pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};
 pub use standings::LaneStandings;

@@ -151,6 +151,18 @@ pub(super) const WITHHELD: &str = "posthaste_withheld_total";
 pub(super) const SOURCE_OWNER: &str = "posthaste_source_owner";
 /// Nodes.
 pub(super) const NODES: &str = "posthaste_nodes";
+/// Connections of a lane.
+pub(super) const LANE_CONNECTIONS_LIMIT: &str = "posthaste_lane_connections_limit";
+/// Their ceiling.
+pub(super) const LANE_CONNECTIONS_CEILING: &str = "posthaste_lane_connections_ceiling";
+/// Its rate.
+pub(super) const LANE_RATE_LIMIT: &str = "posthaste_lane_rate_limit";
+/// Its pin.
+pub(super) const LANE_PIN_CONNECTIONS: &str = "posthaste_lane_pin_connections";
+/// How it stands.
+pub(super) const LANE_STATE: &str = "posthaste_lane_state";
+/// What was decided.
+pub(super) const LANE_DECISIONS: &str = "posthaste_lane_decisions_total";
 
 /// Every metric that Posthaste exposes.
 pub const METRICS: &[Metric] = &[
@@ -322,6 +334,37 @@ pub const METRICS: &[Metric] = &[
         REDIS_INTAKE_DEAD,
         &[],
         "Dead letters in Redis; somebody should look at them.",
+    ),
+    gauge(
+        LANE_CONNECTIONS_LIMIT,
+        &["source", "provider"],
+        "Connections that a lane would use now, one probe aside. Of lanes, the first 1,000 are exported; others are left out.",
+    ),
+    gauge(
+        LANE_CONNECTIONS_CEILING,
+        &["source", "provider"],
+        "The highest number of connections that the provider allowed while it refused more; absent while unknown.",
+    ),
+    gauge(
+        LANE_RATE_LIMIT,
+        &["source", "provider"],
+        "Messages a second that a lane may send now; absent while no limit is known.",
+    ),
+    gauge(
+        LANE_PIN_CONNECTIONS,
+        &["source", "provider"],
+        "The most connections that rules, config and pins allow a lane.",
+    ),
+    gauge(
+        LANE_STATE,
+        &["source", "provider", "state"],
+        "1 for how a lane stands, else 0: open, slow (refused for its rate, one message tries), stopped (blocked), \
+         canary (one message tries after a block) or unreachable.",
+    ),
+    counter(
+        LANE_DECISIONS,
+        &["source", "provider", "what", "signal"],
+        "Decisions of a lane's controller, by what they changed and from which signal.",
     ),
     counter(ACTOR_RESTARTS, &["kind"], "Actors that panicked and were restarted."),
     counter(API_REQUESTS, &["status"], "API calls by HTTP status."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use metrics::{Counter, Histogram};
 
+use super::lanes::LaneBoard;
 use super::names;
 use super::registry::Registry;
 use super::standings::LaneStandings;
@@ -35,7 +36,8 @@ const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 /// Where happenings are told. One for each engine.
 #[derive(Debug)]
 pub struct Observer {
-    registry: Registry,
+    pub(super) registry: Registry,
+    pub(super) lanes: LaneBoard,
     answered: DashMap<u16, Counter>,
     attempts: DashMap<(Lane, Class, &'static str), Counter>,
     delivered: DashMap<(Lane, Class), Counter>,
@@ -64,6 +66,7 @@ impl Observer {
         let registry = Registry::new();
         let by_class = |name| Class::ALL.map(|class| registry.counter(name, &[("class", class.name())]));
         let observer = Self {
+            lanes: LaneBoard::default(),
             answered: DashMap::new(),
             attempts: DashMap::new(),
             delivered: DashMap::new(),

@@ -149,6 +149,13 @@ impl Congestion {
         }
     }
 
+    /// Other pins. What was learnt stays, within them.
+    pub fn set_pins(&mut self, least: u32, most: u32) {
+        self.settings.most = most.max(1);
+        self.settings.least = least.clamp(1, self.settings.most);
+        self.set_target(self.target);
+    }
+
     /// Begins with half of what was known before a restart; the ceiling stays known.
     pub fn restore(&mut self, memory: CongestionMemory) {
         let target = if memory.target.is_finite() { memory.target } else { 1.0 };

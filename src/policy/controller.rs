@@ -6,16 +6,17 @@
 //! per connection. A signal about one of them never moves another, but for a block, which resets all. Operators' pins are
 //! in the settings and always hold. Never looks at the text of a reply and never counts failures of hosts: `breaker` does.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{LaneAction, Timestamp};
 use crate::policy::congestion::{Congestion, CongestionMemory, CongestionSettings, Opening};
+use crate::policy::decision::DecisionLog;
+pub use crate::policy::decision::{DECISIONS_MAX, Decided, Decision, Evidence, Signal};
 use crate::policy::pace::{Pace, PaceChange, PaceSettings};
+use crate::policy::pins::LaneRange;
+use crate::policy::session_limit::SessionLimit;
 use crate::policy::standstill::{Standing, Standstill, StandstillSettings};
-
-/// Decisions that are kept for a lane.
-pub const DECISIONS_MAX: usize = 100;
 
 /// Pins and pauses of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -26,53 +27,6 @@ pub struct ControllerSettings {
     pub pace: PaceSettings,
     /// Blocks for reputation.
     pub standstill: StandstillSettings,
-}
-
-/// What a decision is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decided {
-    /// Connections of the lane.
-    Connections,
-    /// Messages a second; infinite: no limit is known.
-    Rate,
-    /// Messages on one connection.
-    MessagesPerConnection,
-    /// Seconds that the lane stands still; 0: it goes on.
-    Stop,
-}
-
-/// What it was decided from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// A message was delivered.
-    Delivered,
-    /// A connection came up.
-    Opened,
-    /// The provider said: too many connections.
-    TooManyConnections,
-    /// A connection failed without a word.
-    OpenFailed,
-    /// The provider said: too fast.
-    TooFast,
-    /// The provider blocked the lane for its reputation.
-    Blocked,
-    /// The provider said: enough messages on this connection.
-    Reconnect,
-}
-
-/// One decision.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Decision {
-    /// When.
-    pub at: Timestamp,
-    /// About what.
-    pub what: Decided,
-    /// From which signal.
-    pub signal: Signal,
-    /// The value before.
-    pub from: f64,
-    /// The value from now on.
-    pub to: f64,
 }
 
 /// What the provider answered to a message.
@@ -111,8 +65,8 @@ pub struct Controller {
     connections: Congestion,
     pace: Pace,
     standstill: Standstill,
-    messages_per_connection: Option<u32>,
-    decisions: VecDeque<Decision>,
+    session_limit: SessionLimit,
+    log: DecisionLog,
 }
 
 impl Controller {
@@ -123,8 +77,8 @@ impl Controller {
             connections: Congestion::new(settings.connections, now),
             pace: Pace::new(settings.pace, now),
             standstill: Standstill::new(settings.standstill),
-            messages_per_connection: None,
-            decisions: VecDeque::new(),
+            session_limit: SessionLimit::default(),
+            log: DecisionLog::default(),
         }
     }
 
@@ -132,7 +86,7 @@ impl Controller {
     pub fn restore(&mut self, memory: ControllerMemory, now: Timestamp) {
         self.connections.restore(memory.connections);
         self.pace.restore(memory.rate, now);
-        self.messages_per_connection = memory.messages_per_connection.map(|most| most.max(1));
+        self.session_limit.restore(memory.messages_per_connection, now);
         self.standstill.restore(memory.doublings, memory.stopped_until);
     }
 
@@ -143,7 +97,7 @@ impl Controller {
         ControllerMemory {
             connections: self.connections.memory(),
             rate: self.pace.cruise(),
-            messages_per_connection: self.messages_per_connection,
+            messages_per_connection: self.session_limit.limit(),
             doublings,
             stopped_until,
         }
@@ -182,12 +136,59 @@ impl Controller {
     /// Messages that one connection carries, as far as the provider has said.
     #[must_use]
     pub fn messages_per_connection(&self) -> Option<u32> {
-        self.messages_per_connection
+        self.session_limit.limit()
+    }
+
+    /// Whether nothing but a canary goes out, because the provider closed the door on the rate.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.pace.is_held()
     }
 
     /// The latest decisions, oldest first.
-    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
-        self.decisions.iter()
+    pub fn decisions(&self) -> impl ExactSizeIterator<Item = &Decision> {
+        self.log.latest()
+    }
+
+    /// How many decisions there have been.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.log.count()
+    }
+
+    /// Moves with each decision, and with each step of a growth.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.log.changes()
+    }
+
+    /// Whatever was decided after the first `decided` decisions was decided because of this.
+    pub fn explain(&mut self, decided: u64, evidence: &Arc<Evidence>) {
+        self.log.explain(decided, evidence);
+    }
+
+    /// An operator moved the pins: what was learnt stays, within them.
+    pub fn set_range(&mut self, range: LaneRange, now: Timestamp) {
+        let old = self.connections.target();
+        self.connections.set_pins(range.connections.0, range.connections.1);
+        self.log_connections(
+            Some(old).filter(|old| *old != self.connections.target()),
+            Signal::Pinned,
+            now,
+        );
+        let old = self.pace.rate(now);
+        let (slowest, fastest) = range.messages_per_second;
+        self.pace.set_pins(slowest, fastest);
+        let new = self.pace.rate(now);
+        self.log_rate(Some((old, new)).filter(|(old, new)| old != new), Signal::Pinned, now);
+    }
+
+    /// Time passed.
+    pub fn on_time(&mut self, now: Timestamp) {
+        let old = self.session_limit.limit();
+        if self.session_limit.on_time(now) {
+            self.log_messages(old, Signal::Forgotten, now);
+        }
     }
 
     /// Whether one more connection may be opened while so many are `up` and `opening`. A canary has the lane for itself.
@@ -265,9 +266,9 @@ impl Controller {
         }
         match answer.action {
             LaneAction::None if answer.delivered => {}
-            LaneAction::None => self.told_nothing(answer.started),
+            LaneAction::None => self.on_unanswered(answer.started),
             LaneAction::Reconnect => {
-                self.told_nothing(answer.started);
+                self.on_unanswered(answer.started);
                 self.learn_messages(answer.before, now);
             }
             LaneAction::FewerConnections => {
@@ -282,16 +283,16 @@ impl Controller {
         }
     }
 
-    /// An answer about something else: a canary that met it may be sent again.
-    fn told_nothing(&mut self, started: Timestamp) {
+    /// What was begun at `started` was not answered, or the answer was about something else: a canary may be sent again.
+    pub fn on_unanswered(&mut self, started: Timestamp) {
         self.pace.on_other(started);
-        self.standstill.on_canary_lost();
+        self.standstill.on_other(started);
     }
 
     fn delivered(&mut self, answer: &Answer, now: Timestamp) {
         if self.standstill.on_delivered(answer.started, now) {
             self.connections.on_block_over(now);
-            self.log(Decided::Stop, Signal::Delivered, (1.0, 0.0), now);
+            self.log.add(Decided::Stop, Signal::Delivered, (1.0, 0.0), now);
         }
         let change = self.pace.on_delivered(answer.started, now);
         self.log_rate(change, Signal::Delivered, now);
@@ -302,74 +303,54 @@ impl Controller {
     }
 
     fn stop(&mut self, asked: Duration, started: Timestamp, now: Timestamp) {
-        let Some(until) = self.standstill.on_stop(asked, started, now) else {
-            return;
-        };
-        self.log(
-            Decided::Stop,
-            Signal::Blocked,
-            (0.0, until.since(now).as_secs_f64()),
-            now,
-        );
+        if let Some(until) = self.standstill.on_stop(asked, started, now) {
+            self.stopped(until, Signal::Blocked, now);
+        }
+    }
+
+    /// The provider blocked the addresses around this lane's: it stands still until then.
+    pub fn on_neighbour_blocked(&mut self, until: Timestamp, now: Timestamp) {
+        if let Some(until) = self.standstill.on_stop_until(until, now) {
+            self.stopped(until, Signal::NeighbourBlocked, now);
+        }
+    }
+
+    fn stopped(&mut self, until: Timestamp, signal: Signal, now: Timestamp) {
+        self.log
+            .add(Decided::Stop, signal, (0.0, until.since(now).as_secs_f64()), now);
         let old = self.connections.target();
         self.connections.on_block(now);
-        self.log_connections(Some(old), Signal::Blocked, now);
+        self.log_connections(Some(old), signal, now);
         let change = self.pace.on_block(now);
-        self.log_rate(change, Signal::Blocked, now);
+        self.log_rate(change, signal, now);
     }
 
     fn learn_messages(&mut self, before: Option<u32>, now: Timestamp) {
-        let Some(before) = before.map(|before| before.max(1)) else {
-            return;
-        };
-        let old = self.messages_per_connection;
-        if old.is_none_or(|known| before < known) {
-            self.messages_per_connection = Some(before);
-            let from = old.map_or(f64::INFINITY, f64::from);
-            self.log(
-                Decided::MessagesPerConnection,
-                Signal::Reconnect,
-                (from, f64::from(before)),
-                now,
-            );
+        let old = self.session_limit.limit();
+        if before.is_some_and(|before| self.session_limit.on_enough(before, now)) {
+            self.log_messages(old, Signal::Reconnect, now);
         }
+    }
+
+    fn log_messages(&mut self, old: Option<u32>, signal: Signal, now: Timestamp) {
+        let value = |limit: Option<u32>| limit.map_or(f64::INFINITY, f64::from);
+        let change = (value(old), value(self.session_limit.limit()));
+        self.log.add(Decided::MessagesPerConnection, signal, change, now);
     }
 
     fn log_connections(&mut self, old: Option<u32>, signal: Signal, now: Timestamp) {
         if let Some(old) = old {
             let new = self.connections.target();
-            self.log(Decided::Connections, signal, (f64::from(old), f64::from(new)), now);
+            self.log
+                .add(Decided::Connections, signal, (f64::from(old), f64::from(new)), now);
         }
     }
 
     fn log_rate(&mut self, change: Option<PaceChange>, signal: Signal, now: Timestamp) {
         if let Some((old, new)) = change {
             let value = |rate: Option<f64>| rate.unwrap_or(f64::INFINITY);
-            self.log(Decided::Rate, signal, (value(old), value(new)), now);
+            self.log.add(Decided::Rate, signal, (value(old), value(new)), now);
         }
-    }
-
-    fn log(&mut self, what: Decided, signal: Signal, (from, to): (f64, f64), at: Timestamp) {
-        // Steps of one growth are one decision.
-        let grows = matches!(signal, Signal::Delivered | Signal::Opened) && what == Decided::Connections;
-        if let Some(last) = self
-            .decisions
-            .back_mut()
-            .filter(|last| grows && last.what == what && last.signal == signal)
-        {
-            last.to = to;
-            return;
-        }
-        if self.decisions.len() >= DECISIONS_MAX {
-            self.decisions.pop_front();
-        }
-        self.decisions.push_back(Decision {
-            at,
-            what,
-            signal,
-            from,
-            to,
-        });
     }
 }
 

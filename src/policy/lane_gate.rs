@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{LaneAction, LaneLimits, Timestamp};
+use crate::domain::{LaneAction, Timestamp};
 use crate::policy::breaker::{Breaker, BreakerSettings, Circuit};
 use crate::policy::congestion::{CongestionSettings, Opening};
 use crate::policy::controller::{Answer, Controller, ControllerSettings};
 use crate::policy::pace::PaceSettings;
+use crate::policy::pins::LaneRange;
 use crate::policy::standstill::{Standing, StandstillSettings};
 
 /// How a lane yields.
@@ -64,10 +65,42 @@ pub enum Permit {
     Full,
 }
 
+/// How a lane stands, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaneStanding {
+    /// It sends.
+    Open,
+    /// The provider closed the door on its rate: one message at a time tries it.
+    Slow,
+    /// It is blocked for its reputation.
+    Stopped,
+    /// The block is over; one message tries.
+    Canary,
+    /// Its hosts do not answer.
+    Unreachable,
+}
+
+impl LaneStanding {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Open, Self::Slow, Self::Stopped, Self::Canary, Self::Unreachable];
+
+    /// The name that API and metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Slow => "slow",
+            Self::Stopped => "stopped",
+            Self::Canary => "canary",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// The gate of one lane.
 #[derive(Debug, Clone)]
 pub struct LaneGate {
-    limits: LaneLimits,
+    range: LaneRange,
     breaker: Breaker,
     controller: Controller,
 }
@@ -75,18 +108,21 @@ pub struct LaneGate {
 impl LaneGate {
     /// A gate that has seen nothing yet.
     #[must_use]
-    pub fn new(limits: LaneLimits, settings: LaneGateSettings, now: Timestamp) -> Self {
+    pub fn new(range: impl Into<LaneRange>, settings: LaneGateSettings, now: Timestamp) -> Self {
+        let range = range.into();
+        let (slowest, fastest) = range.messages_per_second;
         let controller = ControllerSettings {
             connections: CongestionSettings {
-                most: limits.connections.max(1),
+                least: range.connections.0,
+                most: range.connections.1,
                 start: settings.connections_start,
                 ..CongestionSettings::default()
             },
             pace: PaceSettings {
-                most: limits.messages_per_second,
+                least: slowest.unwrap_or(PaceSettings::default().least),
+                most: fastest,
                 hold_first: settings.slow_pause,
                 hold_longest: settings.slow_pause_longest,
-                ..PaceSettings::default()
             },
             standstill: StandstillSettings {
                 least: settings.stop_least.min(settings.stop_longest),
@@ -95,9 +131,23 @@ impl LaneGate {
             },
         };
         Self {
-            limits,
+            range,
             breaker: Breaker::new(settings.breaker),
             controller: Controller::new(controller, now),
+        }
+    }
+
+    /// What it may choose from.
+    #[must_use]
+    pub fn range(&self) -> LaneRange {
+        self.range
+    }
+
+    /// An operator or the rules say otherwise now. What was learnt stays, within it.
+    pub fn set_range(&mut self, range: LaneRange, now: Timestamp) {
+        if range != self.range {
+            self.range = range;
+            self.controller.set_range(range, now);
         }
     }
 
@@ -183,6 +233,20 @@ impl LaneGate {
         self.controller.on_answer(answer, live.up, live.opening, now);
     }
 
+    /// How the lane stands, and until when, where that is known.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> (LaneStanding, Option<Timestamp>) {
+        match (self.controller.standing(now), self.breaker.circuit(now)) {
+            (Standing::Until(until), _) => (LaneStanding::Stopped, Some(until)),
+            (Standing::Canary, _) => (LaneStanding::Canary, None),
+            (Standing::CanaryOut(until), _) => (LaneStanding::Canary, Some(until)),
+            (Standing::Clear, Circuit::OpenUntil(until)) => (LaneStanding::Unreachable, Some(until)),
+            (Standing::Clear, Circuit::Canary | Circuit::CanaryOut) => (LaneStanding::Unreachable, None),
+            (Standing::Clear, Circuit::Closed) if self.controller.is_held() => (LaneStanding::Slow, None),
+            (Standing::Clear, Circuit::Closed) => (LaneStanding::Open, None),
+        }
+    }
+
     /// Until when the lane takes no connection at all, if that is so.
     #[must_use]
     pub fn shut_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -200,13 +264,14 @@ impl LaneGate {
     #[must_use]
     pub fn messages_per_connection(&self) -> u32 {
         let learnt = self.controller.messages_per_connection().unwrap_or(u32::MAX);
-        self.limits.messages_per_connection.min(learnt).max(1)
+        self.range.messages_per_connection.min(learnt).max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::LaneLimits;
 
     const SECOND: u64 = 1_000;
 

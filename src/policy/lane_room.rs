@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Class, LaneAction, Timestamp};
-use crate::policy::controller::Answer;
+use crate::policy::controller::{Answer, Evidence};
 use crate::policy::lane_gate::{LaneGate, Live, Permit};
 
 /// One turn in this many goes to the least urgent class.
@@ -211,6 +211,25 @@ impl<T> LaneRoom<T> {
     #[must_use]
     pub fn gate(&self) -> &LaneGate {
         &self.gate
+    }
+
+    /// The same, to move its pins or to tell it what concerns no work.
+    pub fn gate_mut(&mut self) -> &mut LaneGate {
+        &mut self.gate
+    }
+
+    /// Does something; what is decided by it was decided because the other side said this.
+    pub fn because(&mut self, said: Option<&Arc<Evidence>>, does: impl FnOnce(&mut Self)) {
+        let decided = self.gate.controller().decided();
+        does(self);
+        if let Some(evidence) = said {
+            self.gate.controller_mut().explain(decided, evidence);
+        }
+    }
+
+    /// Work that was given will not be answered: its dot was withheld, or its session died.
+    pub fn unanswered(&mut self, started: Timestamp) {
+        self.gate.controller_mut().on_unanswered(started);
     }
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.

@@ -114,21 +114,8 @@ impl Pace {
     /// Knows no limit but its pins.
     #[must_use]
     pub fn new(settings: PaceSettings, now: Timestamp) -> Self {
-        let least = if settings.least.is_finite() {
-            settings.least.max(1e-5)
-        } else {
-            1e-5
-        };
-        let most = settings
-            .most
-            .filter(|most| most.is_finite())
-            .map(|most| most.max(least));
         Self {
-            settings: PaceSettings {
-                least,
-                most,
-                ..settings
-            },
+            settings: settings.checked(),
             cruise: None,
             refused: None,
             dip: None,
@@ -151,6 +138,18 @@ impl Pace {
             tokens: 1.0,
             filled_at: now,
         }
+    }
+
+    /// Other pins. What was learnt stays, within them.
+    pub fn set_pins(&mut self, least: Option<f64>, most: Option<f64>) {
+        let least = least.unwrap_or(PaceSettings::default().least);
+        self.settings = PaceSettings {
+            least,
+            most,
+            ..self.settings
+        }
+        .checked();
+        self.cruise = self.cruise.map(|rate| self.pinned(rate));
     }
 
     /// The rate that was learnt, if one was: to be remembered over a restart.

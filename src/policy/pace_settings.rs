@@ -1,6 +1,6 @@
 //! Pins and pauses of a pace.
 //!
-//! Plain data; what they mean is in `pace`. Checks nothing.
+//! Plain data; what they mean is in `pace`.
 
 use std::time::Duration;
 
@@ -25,5 +25,21 @@ impl Default for PaceSettings {
             hold_first: Duration::from_millis(300),
             hold_longest: Duration::from_secs(600),
         }
+    }
+}
+
+/// No pace is slower, in messages a second: about one a day.
+const SLOWEST: f64 = 1e-5;
+
+impl PaceSettings {
+    /// The same, with pins that a pace can keep.
+    pub(super) fn checked(self) -> Self {
+        let least = if self.least.is_finite() {
+            self.least.max(SLOWEST)
+        } else {
+            SLOWEST
+        };
+        let most = self.most.filter(|most| most.is_finite()).map(|most| most.max(least));
+        Self { least, most, ..self }
     }
 }

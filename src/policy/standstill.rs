@@ -108,6 +108,26 @@ impl Standstill {
         self.canary = None;
     }
 
+    /// Something that began at `started` met an answer about something else. If that was the canary, it told nothing.
+    pub fn on_other(&mut self, started: Timestamp) {
+        if self.canary.is_some_and(|sent| started >= sent) {
+            self.canary = None;
+        }
+    }
+
+    /// Somebody else's stop holds here too, until then. Gives the end of a new stop.
+    pub fn on_stop_until(&mut self, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        if let Some(known) = self.until.filter(|known| now < *known) {
+            self.until = Some(known.max(until));
+            return None;
+        }
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+        self.stopped_at = now;
+        self.canary = None;
+        self.until = Some(until);
+        self.until
+    }
+
     /// The provider asked for a stop of this length, in answer to something that began at `started`. Gives the end of a new
     /// stop.
     pub fn on_stop(&mut self, asked: Duration, started: Timestamp, now: Timestamp) -> Option<Timestamp> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use posthaste::config::{ConfigError, MANUAL, Raw, Settings, StoreSettings};
+use posthaste::domain::{Lane, ProviderId, SourceId};
 use posthaste::store::{GuardSettings, RedisSettings};
 
 fn read(text: &str) -> Result<Settings, ConfigError> {
@@ -331,6 +332,99 @@ fn keys_that_do_not_go_together_are_named() {
         "routes:\n  - {name: a, domains: [\"*\"], host: h, port: 0}",
         None,
         &["routes[0].host"],
+    );
+}
+
+#[test]
+fn pins_that_cannot_be_are_named() {
+    wrong(
+        "providers:\n  google: {connections: 0}",
+        Some(2),
+        &["0 must be between 1 and"],
+    );
+    wrong(
+        "providers:\n  google: {connections: {exact: 2, max: 3}}",
+        Some(2),
+        &["exact goes without min and max"],
+    );
+    wrong(
+        "providers:\n  google: {connections: {mix: 2}}",
+        Some(2),
+        &["unknown field `mix`"],
+    );
+    wrong(
+        "providers: {google: {connections: {min: 5, max: 3}}}",
+        None,
+        &["providers.google.connections", "min is 5, and max is 3"],
+    );
+    wrong(
+        "providers: {google: {messages_per_second: {min: 5, max: 3}}}",
+        None,
+        &["providers.google.messages_per_second", "min is 5"],
+    );
+    let pin = |rest: &str| format!("sources: [{{id: a}}]\npins: [{{{rest}}}]");
+    wrong(
+        &pin("source: b, provider: google"),
+        None,
+        &["pins[0].source", "no source"],
+    );
+    wrong(
+        &pin("source: a, provider: googel"),
+        None,
+        &["pins[0].provider", "no such provider"],
+    );
+    wrong(
+        &pin("source: a, provider: google, connections: {min: 900}"),
+        None,
+        &["pins[0].connections", "min is 900"],
+    );
+    wrong(
+        &pin("source: a, provider: google, connections: 5}, {source: a, provider: google"),
+        None,
+        &["pins[1]", "same source and provider"],
+    );
+}
+
+#[test]
+fn pins_reach_the_range_of_a_lane() {
+    let range = |text: &str| {
+        let settings = read(text).unwrap();
+        let lane = Lane {
+            source: SourceId::from("a"),
+            provider: ProviderId::from("google"),
+        };
+        let limits = settings.providers.limits(&lane.provider);
+        settings.pins.range(&lane, limits)
+    };
+    let sources = "sources: [{id: a}, {id: b}]\n";
+    let check = |pins: &str, connections: (u32, u32), rate: (Option<f64>, Option<f64>)| {
+        let range = range(&format!("{sources}{pins}"));
+        assert_eq!(
+            (range.connections, range.messages_per_second),
+            (connections, rate),
+            "{pins}"
+        );
+    };
+    check("providers: {google: {connections: 3}}", (1, 3), (None, None));
+    check(
+        "providers: {google: {connections: {min: 2, max: 3}, messages_per_second: {exact: 1.5}}}",
+        (2, 3),
+        (Some(1.5), Some(1.5)),
+    );
+    check(
+        "providers: {google: {connections: 3}}\npins: [{source: a, provider: google, connections: {exact: 7}}]",
+        (7, 7),
+        (None, None),
+    );
+    check(
+        "providers: {google: {connections: 3}}\npins: [{source: b, provider: google, connections: {exact: 7}}]",
+        (1, 3),
+        (None, None),
+    );
+    check(
+        "pins: [{source: a, provider: google, connections: 4, messages_per_second: {min: 1, max: 9}}]",
+        (1, 4),
+        (Some(1.0), Some(9.0)),
     );
 }
 

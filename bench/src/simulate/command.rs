@@ -16,7 +16,7 @@ use super::others::{Other, Rule};
 use super::ours::Ours;
 use super::plot::plot;
 use super::random;
-use super::world::{Algorithm, Outcome, World};
+use super::world::{Algorithm, Faults, Outcome, World};
 use crate::output;
 
 /// Where the virtual clock stands at the start.
@@ -137,7 +137,7 @@ fn of_scenario(scenario: &Scenario, who: Who, arguments: &SimulateArguments) -> 
         messages_per_second: None,
     };
     let one = |seed| {
-        let (outcome, decisions) = one_run(scenario, who, limits, seed, seconds);
+        let (outcome, decisions) = one_run(scenario, who, limits, seed, seconds, Faults::new(0.0, seed));
         if arguments.decisions {
             decisions.iter().for_each(|line| output::note(line));
         }
@@ -161,15 +161,16 @@ pub(crate) fn one_run(
     limits: LaneLimits,
     seed: u64,
     seconds: u64,
+    faults: Faults,
 ) -> (Outcome, Vec<String>) {
     let model = Model::new(scenario.clone(), seed);
     let other = |rule| Other::new(rule, limits.messages_per_connection, START);
     let mut others: Box<dyn Algorithm> = match who {
         Who::Posthaste => {
             let mut ours = Ours::new(limits, START);
-            let outcome = World::run(model, &mut ours, seconds);
+            let outcome = World::run(model, &mut ours, seconds, faults);
             let decisions = ours.room().gate().controller().decisions();
-            let line = |decision: &posthaste::policy::controller::Decision| {
+            let line = |decision: &posthaste::policy::decision::Decision| {
                 let at = decision.at.since(START).as_secs_f64();
                 let (what, signal) = (decision.what, decision.signal);
                 format!(
@@ -184,7 +185,7 @@ pub(crate) fn one_run(
         Who::Aimd => Box::new(other(Rule::Aimd)),
         Who::Cliff => Box::new(other(Rule::Cliff)),
     };
-    (World::run(model, others.as_mut(), seconds), Vec::new())
+    (World::run(model, others.as_mut(), seconds, faults), Vec::new())
 }
 
 fn header() -> String {

@@ -8,6 +8,7 @@
 //! | `figures` | what a run came to, in the words of the table |
 //! | `random` | scenarios drawn from a seed |
 //! | `plot`, `svg` | one run as a picture |
+//! | `watch` | what must hold at every moment of a run |
 //!
 //! A run is repeatable: everything is drawn from its seed. Never opens a socket.
 
@@ -18,6 +19,7 @@ mod ours;
 mod plot;
 mod random;
 mod svg;
+mod watch;
 mod world;
 
 #[cfg(test)]

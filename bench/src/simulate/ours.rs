@@ -76,6 +76,10 @@ impl Algorithm for Ours {
                 };
                 self.answered(action, false, started, before, live.up, now);
             }
+            // The engine's session reports what it lost; one that panicked does not.
+            News::Lost(started, true) => self.room.unanswered(started),
+            News::Lost(_, false) if live == Live::default() => self.room.nobody_is_coming(),
+            News::Lost(..) => {}
             News::Idle(session) => self.room.ask(&site, session, now),
         }
     }

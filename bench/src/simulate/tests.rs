@@ -5,7 +5,7 @@ use provider_sim::Scenario;
 
 use super::command::{Who, one_run};
 use super::random;
-use super::world::Outcome;
+use super::world::{Faults, Outcome};
 
 const LIMITS: LaneLimits = LaneLimits {
     connections: 500,
@@ -18,7 +18,7 @@ fn scenario(text: &str) -> Scenario {
 }
 
 fn ours(scenario: &Scenario, seed: u64, seconds: u64) -> Outcome {
-    one_run(scenario, Who::Posthaste, LIMITS, seed, seconds).0
+    one_run(scenario, Who::Posthaste, LIMITS, seed, seconds, Faults::new(0.0, seed)).0
 }
 
 fn delivered(outcome: &Outcome, from: usize, to: usize) -> f64 {
@@ -36,7 +36,8 @@ fn capacity(scenario: &Scenario, from: usize, to: usize) -> f64 {
 
 #[test]
 fn postfix_with_feedback_one_by_n_defers_about_one_attempt_in_thirteen_at_a_cap_of_twelve() {
-    let (outcome, _) = one_run(&scenario("connections: 12"), Who::PostfixShare, LIMITS, 1, 1800);
+    let receiver = scenario("connections: 12");
+    let (outcome, _) = one_run(&receiver, Who::PostfixShare, LIMITS, 1, 1800, Faults::new(0.0, 1));
     let attempts = outcome.delivered_total() + outcome.deferred;
     let share = outcome.deferred as f64 / attempts as f64;
     assert!((0.05..0.10).contains(&share), "{share}");
@@ -121,21 +122,78 @@ fn after_a_block_for_reputation_nothing_is_tried_but_one_canary_for_each_break()
     }
 }
 
+/// Seeds of receivers that nobody has seen before; `POSTHASTE_SEED` replays one.
+fn fresh_seeds(count: u64) -> Vec<u64> {
+    if let Some(seed) = std::env::var("POSTHASTE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return vec![seed];
+    }
+    (0..count).map(|_| fastrand::u64(..)).collect()
+}
+
+/// I5, I12, I13, I15 and the cost of learning, against a receiver drawn from the seed, with sessions that die.
+fn check_random(seed: u64, lost: f64) {
+    let receiver = random::scenario(seed);
+    receiver.check().unwrap();
+    let (outcome, _) = one_run(&receiver, Who::Posthaste, LIMITS, seed, 900, Faults::new(lost, seed));
+    let named = format!("POSTHASTE_SEED={seed} (lost {lost}): {receiver:?}");
+    assert!(
+        outcome.over_target_max <= 1,
+        "I5, {} over, {named}",
+        outcome.over_target_max
+    );
+    assert_eq!(outcome.watch.stuck, 0, "I12, {named}");
+    assert_eq!(outcome.watch.herd_max, 0, "I13, {named}");
+    assert!(
+        outcome.watch.canaries_max <= 1,
+        "I15, {} canaries, {named}",
+        outcome.watch.canaries_max
+    );
+    let bound = outcome.delivered_total() / 100 + 60;
+    assert!(outcome.deferred <= bound, "I14, {} deferred, {named}", outcome.deferred);
+    assert!(outcome.delivered_total() > 0, "{named}");
+}
+
 #[test]
 fn receivers_that_nobody_tuned_for_keep_the_bounds() {
-    for seed in 1..=12 {
-        let receiver = random::scenario(seed);
-        receiver.check().unwrap();
-        let outcome = ours(&receiver, seed, 900);
-        assert!(
-            outcome.over_target_max <= 1,
-            "seed {seed}: {} over",
-            outcome.over_target_max
-        );
-        let bound = outcome.delivered_total() / 100 + 60;
-        assert!(outcome.deferred <= bound, "seed {seed}: {} deferred", outcome.deferred);
-        assert!(outcome.delivered_total() > 0, "seed {seed}");
+    fresh_seeds(12).into_iter().for_each(|seed| check_random(seed, 0.0));
+}
+
+#[test]
+fn sessions_that_die_break_no_bound() {
+    for (index, seed) in fresh_seeds(8).into_iter().enumerate() {
+        check_random(seed, [0.001, 0.02, 0.2][index % 3]);
     }
+}
+
+/// I15, with canaries that get lost: one at a time all the same.
+#[test]
+fn a_block_is_tried_by_one_canary_at_a_time_even_when_canaries_get_lost() {
+    let receiver = scenario("reputation: {messages: 600, window_seconds: 60, block_seconds: 600}");
+    for seed in fresh_seeds(5) {
+        let faults = Faults::new(0.3, seed);
+        let (outcome, _) = one_run(&receiver, Who::Posthaste, LIMITS, seed, 3600, faults);
+        assert!(
+            outcome.blocks.0 >= 1,
+            "POSTHASTE_SEED={seed}: the receiver must have blocked"
+        );
+        let canaries = outcome.watch.canaries_max;
+        assert!(canaries <= 1, "POSTHASTE_SEED={seed}: {canaries} canaries at once");
+    }
+}
+
+/// I13: after an outage no heap of connections: in ten seconds no more than twice what was used before.
+#[test]
+fn after_an_outage_connections_come_back_one_by_one() {
+    let receiver = scenario(
+        "connections: 20\nbad_backends: {share: 0.0}\nsteps:\n  - {at_seconds: 600, bad_share: 1.0}\n  \
+         - {at_seconds: 900, bad_share: 0.0}",
+    );
+    let outcome = ours(&receiver, 1, 1800);
+    let connects = &outcome.watch.connects;
+    let heap = connects.windows(10).map(|window| window.iter().sum::<u32>()).max();
+    assert!(heap.is_some_and(|heap| heap <= 40), "{heap:?} in ten seconds");
+    assert_eq!(outcome.watch.herd_max, 0);
+    assert!(delivered(&outcome, 1500, 1800) >= 0.9 * capacity(&receiver, 1500, 1800));
 }
 
 #[test]

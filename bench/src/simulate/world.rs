@@ -11,6 +11,8 @@ use posthaste::domain::Timestamp;
 use posthaste::policy::lane_gate::Live;
 use provider_sim::model::{ConnectAnswer, DotAnswer, MailAnswer, Model, Refusal};
 
+use super::watch::Watch;
+
 /// The virtual clock starts here, so that "long ago" is a time too.
 const START_MS: u64 = 1_000_000_000;
 
@@ -38,6 +40,9 @@ pub(crate) enum News {
     Delivered(Timestamp),
     /// One was refused, on a connection that had carried so many.
     Refused(Refusal, Timestamp, u32),
+    /// Nobody will ever know what became of a message that was given at this time; its session is gone. Whether the lane is
+    /// told that there was no answer, or has to find out that its session is gone.
+    Lost(Timestamp, bool),
     /// This session waits for work.
     Idle(u64),
 }
@@ -104,6 +109,8 @@ pub(crate) struct Outcome {
     pub(crate) trace: Vec<Point>,
     /// When it was refused what, in seconds from the start.
     pub(crate) refused: Vec<(f64, Refused)>,
+    /// What must hold at every moment.
+    pub(crate) watch: Watch,
 }
 
 impl Outcome {
@@ -138,6 +145,25 @@ pub(crate) struct World<'a> {
     opening: u32,
     ask_at: Option<u64>,
     outcome: Outcome,
+    faults: Faults,
+}
+
+/// What goes wrong on our side.
+#[derive(Debug, Clone)]
+pub(crate) struct Faults {
+    /// Share of messages whose session dies with them.
+    pub(crate) lost: f64,
+    random: fastrand::Rng,
+}
+
+impl Faults {
+    /// This share of messages is lost, by this seed.
+    pub(crate) fn new(lost: f64, seed: u64) -> Self {
+        Self {
+            lost,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
 }
 
 const REFUSALS: [Refusal; 4] = [
@@ -148,8 +174,8 @@ const REFUSALS: [Refusal; 4] = [
 ];
 
 impl<'a> World<'a> {
-    /// Runs the algorithm against the model for this long.
-    pub(crate) fn run(model: Model, algorithm: &'a mut dyn Algorithm, seconds: u64) -> Outcome {
+    /// Runs the algorithm against the model for this long, with these faults of our own.
+    pub(crate) fn run(model: Model, algorithm: &'a mut dyn Algorithm, seconds: u64, faults: Faults) -> Outcome {
         let mut world = Self {
             model,
             algorithm,
@@ -163,6 +189,7 @@ impl<'a> World<'a> {
                 delivered: vec![0; usize::try_from(seconds).unwrap_or(0)],
                 ..Outcome::default()
             },
+            faults,
         };
         world.at(1_000_000, Event::Second);
         world.carry_out();
@@ -249,6 +276,13 @@ impl<'a> World<'a> {
     fn replied(&mut self, id: u64, started_us: u64, refused: Option<Refusal>) {
         let started = Timestamp(START_MS + started_us / 1000);
         let before = self.sessions.get(&id).map_or(0, |session| session.sent);
+        if self.faults.lost > 0.0 && self.faults.random.f64() < self.faults.lost {
+            self.outcome.watch.lost(started);
+            self.quit(id);
+            let is_told = self.faults.random.bool();
+            return self.tell(News::Lost(started, is_told));
+        }
+        self.outcome.watch.answered(started, refused, self.now());
         match refused {
             None => {
                 let second = usize::try_from(self.now_us / 1_000_000).unwrap_or(usize::MAX);
@@ -299,7 +333,7 @@ impl<'a> World<'a> {
             match wish {
                 Wish::Open => self.open(at),
                 Wish::Close(id) => self.quit(id),
-                Wish::Give(id) => match self.model.mail(id, at) {
+                Wish::Give(id) => match self.given(id, at) {
                     MailAnswer::Going(service) => self.after(service, Event::Dot(id, self.now_us)),
                     MailAnswer::Refused(wait, refusal) => {
                         let which = REFUSALS.iter().position(|known| *known == refusal).unwrap_or(0);
@@ -320,9 +354,18 @@ impl<'a> World<'a> {
                 }
             }
         }
+        let live = self.live();
+        self.outcome.watch.settled(live, self.ask_at.is_some());
+    }
+
+    fn given(&mut self, id: u64, at: Duration) -> MailAnswer {
+        self.outcome.watch.given();
+        self.model.mail(id, at)
     }
 
     fn open(&mut self, at: Duration) {
+        let second = usize::try_from(at.as_secs()).unwrap_or(usize::MAX);
+        self.outcome.watch.opening(self.live(), second);
         self.opening += 1;
         let live = self.live();
         let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());

@@ -85,7 +85,10 @@ async fn scenario_files_are_played_on_ports_of_their_own_and_bad_ones_are_refuse
         path
     };
     let one = file("one.yaml", "name: one\nconnections: 1\nconnect_ms: 1\n");
-    let two = file("two.yaml", "name: two\nspeaks: google\nconnect_ms: 1\nrates: [{per_second: 0.001}]\n");
+    let two = file(
+        "two.yaml",
+        "name: two\nspeaks: google\nconnect_ms: 1\nrates: [{per_second: 0.001}]\n",
+    );
     let bad = file("bad.yaml", "name: bad\nconections: 1\n");
     let mut child = command()
         .args(["--listen", "127.0.0.1:0", "--report-every", "1"])
@@ -105,7 +108,10 @@ async fn scenario_files_are_played_on_ports_of_their_own_and_bad_ones_are_refuse
         serde_json::from_str(&line).unwrap()
     };
     let (first, second) = (next().await, next().await);
-    assert_eq!((&first["scenario"], &second["scenario"]), (&"one".into(), &"two".into()));
+    assert_eq!(
+        (&first["scenario"], &second["scenario"]),
+        (&"one".into(), &"two".into())
+    );
     let address = |line: &Value| line["listening"].as_str().unwrap().parse().unwrap();
     let mut client = Client::connect_to(address(&second)).await;
     client.reply().await;

@@ -5,6 +5,7 @@
 //! want to be sure take an [`operator::Operator`].
 
 mod domains;
+mod lanes;
 mod operator;
 mod routes;
 mod sources;

@@ -3,12 +3,18 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, sources, why};
+use super::{domains, lanes, sources, why};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/domains", "GET", [web::get().to(domains::list)]))
+        .service(resource("/lanes", "GET", [web::get().to(lanes::list)]))
+        .service(resource(
+            "/lanes/{source}/{provider}/decisions",
+            "GET",
+            [web::get().to(lanes::decisions)],
+        ))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
         .service(resource("/why", "GET", [web::get().to(why::get)]));
 }

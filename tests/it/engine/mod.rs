@@ -9,6 +9,7 @@ mod drain;
 mod journey;
 mod kills;
 mod lanes;
+mod learning;
 mod names;
 mod nodes;
 #[cfg(feature = "failpoints")]

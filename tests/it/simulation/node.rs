@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use posthaste::actors::crafter::Crafter;
 use posthaste::actors::engine::Engine;
+use posthaste::actors::lane_book::LaneBook;
 use posthaste::actors::ownership::Ownership;
 use posthaste::actors::spawner::Spawner;
 use posthaste::actors::supervisor::Surroundings;
@@ -25,6 +26,7 @@ use posthaste::policy::breaker::BreakerSettings;
 use posthaste::policy::classify::Classifier;
 use posthaste::policy::fairness::LookAhead;
 use posthaste::policy::lane_gate::LaneGateSettings;
+use posthaste::policy::pins::Pins;
 use posthaste::policy::restart::RestartSettings;
 use posthaste::policy::retry::RetrySettings;
 use posthaste::policy::routing::SourceRoom;
@@ -220,6 +222,7 @@ fn tools(
         // The first node has it; another one sends when that is gone.
         sources: Arc::new(vec![source("ip1")]),
         live: Arc::default(),
+        lanes: Arc::new(LaneBook::new(Pins::default(), &LaneGateSettings::default())),
         ownership: Arc::new(Ownership::of(posthaste::domain::Node {
             id: NodeId::from(&*format!("n{node}")),
             run: 1,
