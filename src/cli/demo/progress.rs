@@ -171,12 +171,11 @@ fn hides(provider: &Provider) -> String {
     let connections = limits.connections.map(|most| format!("{most} connections"));
     let knee = limits.latency_knee.map(|knee| format!("works on {knee}"));
     let rates = limits.rates.iter().map(|rate| format!("{}/s", rate.per_second));
-    let blocks = Some(provider.receiver.blocks().0).filter(|blocks| *blocks > 0);
-    let blocks = blocks.map(|blocks| format!("{blocks} blocks"));
-    let all: Vec<String> = connections.into_iter().chain(knee).chain(rates).chain(blocks).collect();
-    match all.is_empty() {
-        true => "volume".to_owned(),
-        false => all.join(", "),
+    let all: Vec<String> = connections.into_iter().chain(knee).chain(rates).collect();
+    match (all.is_empty(), provider.receiver.blocks().0) {
+        (true, 0) => "a volume".to_owned(),
+        (true, blocks) => format!("a volume, {blocks} block{}", if blocks == 1 { "" } else { "s" }),
+        (false, _) => all.join(", "),
     }
 }
 

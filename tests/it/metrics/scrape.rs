@@ -19,6 +19,11 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
         "the store's commits are not told to the observer yet",
     ),
     ("posthaste_redis_", "the engine of these tests keeps its store itself"),
+    (
+        "posthaste_lane_connections_ceiling",
+        "no receiver of these tests has a limit of connections",
+    ),
+    ("posthaste_lane_rate_limit", "no receiver of these tests has a rate"),
 ];
 
 fn tool(name: &str) -> PathBuf {
