@@ -9,26 +9,7 @@ use serde_json::Value;
 use super::promql::{Query, alert_queries, alerts, dashboards, grouped_by, panel_queries, panels, selectors};
 
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: &[(&str, &str)] = &[
-    (
-        "posthaste_lane_connections_limit",
-        "the dashboard of lanes is not made yet",
-    ),
-    (
-        "posthaste_lane_connections_ceiling",
-        "the dashboard of lanes is not made yet",
-    ),
-    ("posthaste_lane_rate_limit", "the dashboard of lanes is not made yet"),
-    (
-        "posthaste_lane_pin_connections",
-        "the dashboard of lanes is not made yet",
-    ),
-    ("posthaste_lane_state", "the dashboard of lanes is not made yet"),
-    (
-        "posthaste_lane_decisions_total",
-        "the dashboard of lanes is not made yet",
-    ),
-];
+const NOT_SHOWN: &[(&str, &str)] = &[];
 
 fn all_queries() -> Vec<Query> {
     let mut queries = panel_queries();

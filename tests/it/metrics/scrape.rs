@@ -24,6 +24,7 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
         "no receiver of these tests has a limit of connections",
     ),
     ("posthaste_lane_rate_limit", "no receiver of these tests has a rate"),
+    ("posthaste_source_healthy", "nobody looks at the sources of these tests"),
 ];
 
 fn tool(name: &str) -> PathBuf {
