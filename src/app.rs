@@ -21,6 +21,7 @@ use crate::actors::ownership::Ownership;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::{Handle, Surroundings};
 use crate::actors::tools::{Draining, Tools};
+use crate::actors::warmups::Warmups;
 use crate::actors::watchdog::Watchdog;
 use crate::api::{ApiParts, ApiState, entries};
 use crate::bootstrap;
@@ -214,6 +215,9 @@ pub async fn start_on(
     bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
+    if let Err(error) = tools.lanes.memories.load(&*seams.store).await {
+        tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
+    }
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
@@ -341,6 +345,7 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         live: Arc::default(),
         lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
+        warmups: Arc::new(Warmups::new(settings.engine.warmup.clone())),
         draining: Draining::default(),
     })
 }

@@ -14,10 +14,12 @@ use super::isps::Isps;
 use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
 use super::scheduler::{Scheduler, SchedulerMessage};
+use super::scribe::{self, Scribe};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
 use super::tools::{Crew, Tools};
+use super::warmer::{self, Warmer};
 
 /// A store that is away is not waited for longer than this at the end.
 const LEAVE_LONGEST: Duration = Duration::from_secs(2);
@@ -30,6 +32,8 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _scribe: Handle<Scribe>,
+    _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
     isps: Isps,
 }
@@ -75,11 +79,19 @@ impl Engine {
                 Keeper::new(tools.clone(), scheduler.clone())
             })
         };
+        let scribe = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Scribe::new(tools.clone()))
+        };
         let janitor = {
             let tools = tools.clone();
             start(surroundings.clone(), mailbox, move || {
                 Janitor::new(tools.clone(), settler.clone())
             })
+        };
+        let warmer = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Warmer::new(tools.clone()))
         };
         Self {
             tools: tools.clone(),
@@ -87,6 +99,8 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _scribe: scribe,
+            _warmer: warmer,
             keeper,
             isps,
         }
@@ -123,6 +137,19 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        // What is not written down now was written a few seconds ago.
+        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take what lanes learnt");
+        }
+        if tokio::time::timeout(LEAVE_LONGEST, warmer::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take how far warm-ups are; what they were charged it has");
+        }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean
             && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))

@@ -15,6 +15,7 @@ use super::lane_state::LaneState;
 use super::ownership::Ownership;
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Class, Delivery, DeliveryId, Lane, SourceId, Timestamp, Why};
+use crate::policy::ownership;
 use crate::policy::projection::LaneStanding;
 use crate::policy::routing::SourceRoom;
 use crate::policy::standstill::Standing;
@@ -69,6 +70,12 @@ impl Inquiries {
     #[must_use]
     pub fn may_take(&self, class: Class, now: Timestamp) -> bool {
         self.ownership.may_take(class, &self.rooms, now)
+    }
+
+    /// Whether a Source is another node's, so that its lanes say nothing here.
+    #[must_use]
+    pub fn is_elsewhere(&self, source: &SourceId, now: Timestamp) -> bool {
+        self.ownership.standing(source, now) == ownership::Standing::Others
     }
 
     /// The address of a Source, where one is configured.

@@ -14,7 +14,7 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Why};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Timestamp, Why};
 pub use crate::policy::fairness::Credit;
 use crate::policy::fairness::{LaneCredit, lane_credit, may_offer};
 use crate::policy::ownership::Standing;
@@ -131,8 +131,9 @@ impl Scheduler {
     }
 
     fn lease_parked(&mut self, lane: &Lane, context: &PartContext<'_, Self>) {
-        let credit = self.credit(lane);
-        let room = credit.left.min(self.tools.settings.look_ahead.batch);
+        let (credit, now) = (self.credit(lane), self.tools.surroundings.clock.now());
+        let most = self.tools.warmups.most(lane, credit.in_hand(), now);
+        let room = credit.left.min(self.tools.settings.look_ahead.batch).min(most);
         if self.tools.draining.has_begun()
             || room == 0
             || !self.may_unpark(lane)
@@ -213,6 +214,7 @@ impl Scheduler {
             match self.route(&leased, &destination, unparked) {
                 Route::Offer(lane) => offers.entry(lane).or_default().push((leased, destination)),
                 Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
+                Route::Warmup(lane, until) => parkings.push(returns::over_cap(leased.lease(), &lane, until)),
                 Route::Nowhere => {
                     let due_at = now.plus(self.tools.settings.lease);
                     returns::give_back_for(&self.tools, vec![leased.lease()], due_at, Why::NoSource);
@@ -232,11 +234,17 @@ impl Scheduler {
             provider: destination.provider.clone(),
         };
         let standing = |source: &SourceId| ownership.standing(source, now);
-        let lane = match routing::choose(&self.rooms, &leased.delivery, standing) {
+        let in_hand = |lane: &Lane| self.lanes.get(lane).map_or(0, LaneCredit::in_hand);
+        let full_until = |lane: &Lane| self.tools.warmups.full_until(lane, in_hand(lane), now);
+        let has_room = |source: &SourceId| full_until(&lane_of(source)).is_none();
+        let lane = match routing::choose(&self.rooms, &leased.delivery, standing, has_room) {
             Choice::Send(source) => lane_of(source),
             Choice::Leave(source) => return Route::Park(lane_of(source)),
             Choice::Nowhere => return Route::Nowhere,
         };
+        if let Some(until) = full_until(&lane) {
+            return Route::Warmup(lane, until);
+        }
         let full = lane_credit(destination.limits.connections);
         let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit::of(full));
         // Work that comes out of the park was counted when it was asked for.
@@ -377,6 +385,7 @@ impl Scheduler {
 enum Route {
     Offer(Lane),
     Park(Lane),
+    Warmup(Lane, Timestamp),
     Nowhere,
 }
 

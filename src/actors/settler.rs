@@ -32,6 +32,8 @@ pub enum Withheld {
     Suppressed,
     /// The INTENT could not be recorded.
     Unrecorded,
+    /// The warm-up of the lane has had its share until then.
+    OverCap(Timestamp),
     /// The lease, or the claim to the Source, is or may be over by the time the dot is on the wire.
     Late,
 }
@@ -45,6 +47,7 @@ impl Withheld {
             Self::Expired => "expired",
             Self::Suppressed => "suppressed",
             Self::Unrecorded => "unrecorded",
+            Self::OverCap(_) => "warmup_cap",
             Self::Late => "late",
         }
     }
@@ -227,6 +230,9 @@ impl Settler {
         let verdict = self.tools.classifier.verdict(provider, attempt);
         if let (Some(origin), Some(lane)) = (origin, &attempt.lane) {
             let told = Told::of(attempt, &verdict, origin.before);
+            self.tools
+                .warmups
+                .answered(lane, told.report.delivered, told.report.action, now);
             // A lost signal costs a little politeness, nothing else.
             let _ = origin
                 .isp
@@ -265,6 +271,8 @@ impl Settler {
     ) {
         let holds = &self.tools.lanes.domains;
         if let Some(until) = holds.tell(provider, domain, verdict, started, now) {
+            let observer = &self.tools.surroundings.observer;
+            observer.domain_held(provider, domain, until, now);
             tracing::warn!(%provider, %domain, %until, "the provider blames a domain; its mail there stands still");
         }
     }
@@ -296,6 +304,7 @@ impl Settler {
             Some(Withheld::Stale) => return,
             Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
             Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
+            Some(Withheld::OverCap(until)) => settlement::over_cap(&leased.delivery, leased.fence, until, now),
             Some(Withheld::Unrecorded | Withheld::Late) | None => {
                 settlement::unrecorded(&leased.delivery, leased.fence, settings, now)
             }

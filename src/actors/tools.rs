@@ -15,6 +15,7 @@ use super::sender::Sender;
 use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
+use super::warmups::{WarmupSettings, Warmups};
 use crate::domain::{Lane, SourceId};
 use crate::policy::classify::Classifier;
 use crate::policy::fairness::LookAhead;
@@ -51,10 +52,14 @@ pub struct EngineSettings {
     pub accepts_in_flight_max: usize,
     /// Messages whose deliveries are all final are deleted after this.
     pub retention: Duration,
+    /// Between two times that what lanes learnt is written down.
+    pub remember_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
     pub settle_batch_max: usize,
+    /// Which Sources are warmed up.
+    pub warmup: WarmupSettings,
 }
 
 impl Default for EngineSettings {
@@ -71,8 +76,10 @@ impl Default for EngineSettings {
             providers_max: 10_000,
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
+            remember_every: Duration::from_secs(10),
             mailbox: 8_192,
             settle_batch_max: 500,
+            warmup: WarmupSettings::default(),
         }
     }
 }
@@ -117,6 +124,8 @@ pub struct Tools {
     pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
+    /// Warm-ups of Sources; outlive a restarted actor.
+    pub warmups: Arc<Warmups>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }

@@ -59,6 +59,10 @@ impl ApiState {
         if told.why == Why::Queued && inquiries.is_some_and(nobody) {
             told.why = Why::NoSource;
         }
+        let elsewhere = told.lane.as_ref().zip(inquiries);
+        if elsewhere.is_some_and(|(lane, ask)| ask.is_elsewhere(&lane.source, now)) {
+            told.why = Why::SourceElsewhere;
+        }
         Some(told)
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output, serve, why, why_all};
+use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output, serve, warmup, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -89,6 +89,15 @@ pub enum Command {
     /// A node says that it is there six times in a lease (`engine.lease`). One that died is listed until its time is over;
     /// then the others take its sources.
     Nodes,
+    /// Show how far the warm-ups of new sources are: today's cap, what is used of it, and tomorrow's.
+    ///
+    /// State: growing; unused (less than half of the cap went out, so it stays); held (too many deferrals or complaints);
+    /// halved (a block); idle (no mail for two weeks); done (no cap any more).
+    Warmup {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say why a message has not gone out yet, or what became of it.
     Why {
         /// The id that the API gave: 202's `id`.
@@ -166,6 +175,7 @@ pub fn run(cli: Cli) -> ExitCode {
             lanes::run(cli.config, source.as_deref().zip(provider.as_deref()), json)
         }
         Command::Nodes => nodes::run(cli.config),
+        Command::Warmup { json } => warmup::run(cli.config, json),
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };

@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `nodes`, `why`, `migrate`.
+//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `nodes`, `warmup`, `why`, `migrate`.
 //!
 //! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
 
@@ -14,6 +14,7 @@ mod migrate;
 mod nodes;
 mod output;
 mod serve;
+mod warmup;
 mod why;
 mod why_all;
 

@@ -9,6 +9,7 @@ mod raw;
 mod settings;
 mod store;
 mod time;
+mod warmup;
 mod words;
 
 pub use raw::Raw;

@@ -12,6 +12,7 @@ use super::health::RawHealth;
 use super::pins::{LanePin, Limits};
 use super::store::RawStore;
 use super::time::{Time, seconds};
+use super::warmup::{Birthday, WarmupWord};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
 use crate::domain::{OnAmbiguous, ProviderId, TlsPolicy};
 
@@ -156,6 +157,10 @@ pub(super) struct Source {
     pub(super) ehlo: String,
     #[serde(default)]
     pub(super) classes: Vec<ClassWord>,
+    #[serde(default)]
+    pub(super) born: Option<Birthday>,
+    #[serde(default)]
+    pub(super) warmup: Option<WarmupWord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

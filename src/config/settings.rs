@@ -14,6 +14,7 @@ use super::pins;
 use super::raw::{self, ByClass, Raw};
 use super::store::{self, StoreSettings};
 use super::time::Time;
+use super::warmup::warmup;
 use super::words::{LogFormat, Positive, Rate};
 use crate::actors::tools::{EngineSettings, SourceSettings};
 use crate::api::ApiSettings;
@@ -194,7 +195,7 @@ impl Settings {
                 allowed: raw.delivery.allow_networks.clone(),
                 extra_roots: Vec::new(),
             },
-            engine: engine(&raw),
+            engine: engine(&raw)?,
             session_threads: raw.engine.session_threads,
             shutdown_grace: raw.engine.shutdown_grace.0,
         })
@@ -358,10 +359,10 @@ fn deadlines(raw: &raw::Timeouts) -> Deadlines {
     }
 }
 
-fn engine(raw: &Raw) -> EngineSettings {
+fn engine(raw: &Raw) -> Result<EngineSettings, ConfigError> {
     let delivery = &raw.delivery;
     let schedule = by_class(&delivery.retry).map(|times| times.iter().map(|time| time.0).collect());
-    EngineSettings {
+    Ok(EngineSettings {
         lease: raw.engine.lease.0,
         session_idle_longest: raw.engine.session_idle.0,
         gate: LaneGateSettings {
@@ -389,8 +390,9 @@ fn engine(raw: &Raw) -> EngineSettings {
         connections_per_source_max: raw.engine.connections_per_source.0,
         accepts_in_flight_max: count(raw.api.accepts_in_flight),
         retention: raw.store.retention().0,
+        warmup: warmup(&raw.sources)?,
         ..EngineSettings::default()
-    }
+    })
 }
 
 fn by_class<T>(values: &ByClass<T>) -> [&T; 3] {

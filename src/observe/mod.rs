@@ -9,6 +9,7 @@ mod names;
 mod observer;
 mod registry;
 mod standings;
+mod warmups;
 
 pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};

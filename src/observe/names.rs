@@ -131,6 +131,12 @@ pub(super) const REDIS_INTAKE_REFUSED: &str = "posthaste_redis_intake_refused_to
 pub(super) const REDIS_INTAKE_WAITING: &str = "posthaste_redis_intake_waiting";
 /// Dead letters.
 pub(super) const REDIS_INTAKE_DEAD: &str = "posthaste_redis_intake_dead_letters";
+/// Cap of a warm-up.
+pub(super) const WARMUP_CAP: &str = "posthaste_warmup_cap";
+/// What of it is used.
+pub(super) const WARMUP_USED: &str = "posthaste_warmup_used";
+/// Day of a warm-up.
+pub(super) const WARMUP_DAY: &str = "posthaste_warmup_day";
 /// Restarts.
 pub(super) const ACTOR_RESTARTS: &str = "posthaste_actor_restarts_total";
 /// API calls.
@@ -329,6 +335,21 @@ pub const METRICS: &[Metric] = &[
         REDIS_INTAKE_WAITING,
         &[],
         "Entries of Redis' intake streams that wait, of all nodes.",
+    ),
+    gauge(
+        WARMUP_CAP,
+        &["source", "provider"],
+        "Messages that a lane may send today while its source is warmed up, 0 when that is done; named providers only.",
+    ),
+    gauge(
+        WARMUP_USED,
+        &["source", "provider"],
+        "Messages of today's warm-up cap that were charged; named providers only.",
+    ),
+    gauge(
+        WARMUP_DAY,
+        &["source", "provider"],
+        "Which day with mail of its warm-up a lane is on, from 1; named providers only.",
     ),
     gauge(
         REDIS_INTAKE_DEAD,

@@ -16,6 +16,7 @@ use crate::domain::{
     SourceId, Stage, State, Timestamp,
 };
 use crate::policy::redis_safety::Health;
+use crate::policy::warmup::WarmupView;
 use crate::queue::{Depth, QueueError};
 
 mod waits;
@@ -29,7 +30,7 @@ const PROVIDER_LABELS_MAX: usize = 200;
 /// How a Delivery can end but by a reply.
 const ENDED_STATES: [State; 4] = [State::Expired, State::Suppressed, State::Cancelled, State::Unknown];
 /// Why a dot may be withheld: the names of `actors::settler::Withheld`.
-const WITHHELD_REASONS: [&str; 5] = ["stale", "expired", "suppressed", "unrecorded", "late"];
+const WITHHELD_REASONS: [&str; 6] = ["stale", "expired", "suppressed", "unrecorded", "late", "warmup_cap"];
 /// How a store can fail.
 const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 
@@ -49,6 +50,8 @@ pub struct Observer {
     api_seconds: Histogram,
     strangers: Mutex<HashSet<ProviderId>>,
     other: ProviderId,
+    /// Warm-ups as they were told of last.
+    pub(super) warmups: Mutex<Vec<WarmupView>>,
     standings: LaneStandings,
     last_said: Mutex<LastSaid>,
 }
@@ -79,6 +82,7 @@ impl Observer {
             api_seconds: registry.histogram(names::API_SECONDS, &[]),
             strangers: Mutex::new(HashSet::new()),
             other: ProviderId::from("other"),
+            warmups: Mutex::default(),
             standings: LaneStandings::default(),
             last_said: Mutex::default(),
             registry,
@@ -442,7 +446,7 @@ impl PhaseHistograms {
     clippy::cast_precision_loss,
     reason = "nobody reads the last digit of more than 2^53"
 )]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

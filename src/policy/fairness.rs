@@ -75,6 +75,15 @@ pub struct LaneCredit {
 }
 
 impl LaneCredit {
+    /// How many Deliveries were handed to the lane and wait there for a session, as far as that is known.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        match self.shut_until {
+            Some(_) => 0,
+            None => self.full.saturating_sub(self.left),
+        }
+    }
+
     /// An open lane with so many places, all free.
     #[must_use]
     pub fn of(full: usize) -> Self {

@@ -119,7 +119,8 @@ pub fn explain(
             told(why, until, None, None, projected)
         }
         Place::Parked { lane, ahead } => {
-            let (why, until) = match standing {
+            let own = is_its_own(stored) && (delivery.due_at > now);
+            let (why, until) = match standing.filter(|_| !own) {
                 Some(standing) => (standing.why, standing.until.and_then(later)),
                 None => (stored, later(delivery.due_at)),
             };
@@ -133,9 +134,19 @@ pub fn explain(
                 let projected = project(until.unwrap_or(now), delivery.expires_at, 0, Some(standing), now);
                 told(standing.why, until, Some(lane), None, projected)
             }
-            (lane, _) => told(Why::InProgress, None, lane, None, Projection::At(now)),
+            // In the lane's room, and the lane has not said a word yet.
+            (Some(lane), None) => told(Why::LaneFull, None, Some(lane), None, Projection::Unknown),
+            (None, _) => told(Why::InProgress, None, None, None, Projection::At(now)),
         },
     })
+}
+
+/// Whether a reason is the Delivery's own rather than that of its lane: then it holds until its time, whatever the lane says.
+fn is_its_own(why: Why) -> bool {
+    matches!(
+        why,
+        Why::WarmupCap | Why::DomainHeld | Why::TenantPaused | Why::Quota | Why::SourceElsewhere
+    )
 }
 
 /// When one goes that may go from `begins` on and has `ahead` before it.

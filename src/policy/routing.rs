@@ -2,7 +2,8 @@
 //!
 //! Takes the Sources as configured, whose they are, and the Delivery; gives one Source of ours. A retry keeps the Source of
 //! the first attempt (greylisting passes only from the same address) and waits for it when it is another node's; a first
-//! attempt is spread by rendezvous hashing, so that adding a Source moves only its share. Never looks at the state of lanes: warm-up room and reputation join here later.
+//! attempt is spread by rendezvous hashing, so that adding a Source moves only its
+//! share, among those with room in their warm-up if there are any. Never looks at the state of lanes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -37,6 +38,7 @@ pub fn choose<'a>(
     sources: &'a [SourceRoom],
     delivery: &'a Delivery,
     standing: impl Fn(&SourceId) -> Standing,
+    has_room: impl Fn(&SourceId) -> bool,
 ) -> Choice<'a> {
     let fits = |room: &&SourceRoom| {
         room.enabled && room.classes.contains(&delivery.class) && standing(&room.id) == Standing::Ours
@@ -54,7 +56,10 @@ pub fn choose<'a>(
         (&room.id, delivery.id).hash(&mut hasher);
         hasher.finish()
     };
-    let best = sources.iter().filter(fits).max_by_key(|room| score(room));
+    // What a Source in warm-up has no room for goes from a warm one; where none has room, it waits where it would have gone.
+    let open = sources.iter().filter(fits).filter(|room| has_room(&room.id));
+    let best = open.max_by_key(|room| score(room));
+    let best = best.or_else(|| sources.iter().filter(fits).max_by_key(|room| score(room)));
     best.map_or(Choice::Nowhere, |room| Choice::Send(&room.id))
 }
 
@@ -112,7 +117,7 @@ mod tests {
         let rooms = rooms();
         let check = |kept: Option<&str>, expect: &str| {
             let delivery = delivery(kept);
-            let chosen = match choose(&rooms, &delivery, standing) {
+            let chosen = match choose(&rooms, &delivery, standing, |_| true) {
                 Choice::Send(source) => format!("send {source}"),
                 Choice::Leave(source) => format!("leave {source}"),
                 Choice::Nowhere => "nowhere".to_owned(),
@@ -132,7 +137,32 @@ mod tests {
     #[test]
     fn without_a_source_of_ours_it_goes_nowhere() {
         let delivery = delivery(None);
-        assert_eq!(choose(&rooms(), &delivery, |_| Standing::Others), Choice::Nowhere);
-        assert_eq!(choose(&[], &delivery, standing), Choice::Nowhere);
+        assert_eq!(
+            choose(&rooms(), &delivery, |_| Standing::Others, |_| true),
+            Choice::Nowhere
+        );
+        assert_eq!(choose(&[], &delivery, standing, |_| true), Choice::Nowhere);
+    }
+
+    #[test]
+    fn what_a_new_source_has_no_room_for_goes_from_a_warm_one_and_a_retry_waits_for_its_own() {
+        let mut rooms = rooms();
+        rooms[1].classes = Class::ALL.to_vec();
+        let check = |kept: Option<&str>, open: &[&str], expect: &str| {
+            let delivery = delivery(kept);
+            let has_room = |source: &SourceId| open.contains(&source.as_str());
+            let chosen = choose(&rooms, &delivery, standing, has_room);
+            assert_eq!(
+                chosen,
+                Choice::Send(&SourceId::from(expect)),
+                "{kept:?} with room at {open:?}"
+            );
+        };
+        check(None, &["ours"], "ours");
+        check(None, &["codes"], "codes");
+        check(Some("ours"), &["codes"], "ours");
+        let anywhere =
+            choose(&rooms, &delivery(None), standing, |_| true) == choose(&rooms, &delivery(None), standing, |_| false);
+        assert!(anywhere, "where none has room, it waits where it would have gone");
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Traffic {
     given_up: AtomicBool,
     /// Too much is waiting already.
     pub(crate) brake: AtomicBool,
+    /// Mail is to take much room.
+    pub(crate) heavy: AtomicBool,
     turn: AtomicUsize,
 }
 
@@ -76,6 +78,7 @@ impl Traffic {
             stopped: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             brake: AtomicBool::new(false),
+            heavy: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         }
     }
@@ -162,7 +165,7 @@ impl Traffic {
     /// Puts a call into the account and pays for it in time.
     fn draw(&self, random: &mut Rng) -> (usize, Call) {
         let mut account = self.account();
-        let call = mail::draw(random, account.next(), wall_ms());
+        let call = mail::draw(random, account.next(), wall_ms(), self.heavy.load(Ordering::Relaxed));
         let deliveries: usize = call.mails.iter().map(|mail| mail.recipients.len()).sum();
         let number = account.open(call.mails.clone());
         drop(account);

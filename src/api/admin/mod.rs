@@ -9,6 +9,8 @@ mod lanes;
 mod operator;
 mod routes;
 mod sources;
+mod warmup;
 mod why;
+mod why_message;
 
 pub use operator::{on_the_machine, with_key};

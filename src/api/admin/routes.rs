@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, lanes, sources, why};
+use super::{domains, lanes, sources, warmup, why, why_message};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -16,5 +16,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             [web::get().to(lanes::decisions)],
         ))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
-        .service(resource("/why", "GET", [web::get().to(why::get)]));
+        .service(resource("/warmup", "GET", [web::get().to(warmup::list)]))
+        .service(resource("/why", "GET", [web::get().to(why::get)]))
+        .service(resource("/why/{id}", "GET", [web::get().to(why_message::get)]));
 }

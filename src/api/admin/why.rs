@@ -110,16 +110,20 @@ async fn by_lane(
 /// What holds a lane back: its own word, else what the watchdog read.
 fn of_lane(state: &ApiState, lane: &Lane, last: Option<&LastRound>, now: Timestamp) -> Value {
     let told = state.observer.standings().of(lane, now);
+    let ask = state.inquiries.as_ref();
     let mut about = match (&told, last.and_then(|last| largest(last, lane))) {
         (Some(told), _) => {
             let share = told.share.map(|share| share.renewed_at);
             let until = told.until.or(share).filter(|until| *until > now);
             json!({"why": told.why.name(), "until": until.and_then(time)})
         }
+        (None, _) if ask.is_some_and(|ask| ask.is_elsewhere(&lane.source, now)) => {
+            json!({"why": Why::SourceElsewhere.name()})
+        }
         (None, Some((why, crowd))) => of_crowd(why, crowd, now),
         (None, None) => json!({"why": Why::LaneFull.name()}),
     };
-    let address = state.inquiries.as_ref().and_then(|ask| ask.address(&lane.source));
+    let address = ask.and_then(|ask| ask.address(&lane.source));
     about["source"] = json!(lane.source.as_str());
     about["address"] = json!(address.map(|address| address.to_string()));
     about["provider"] = json!(lane.provider.as_str());

@@ -135,6 +135,25 @@ fn who_stands_under_a_lane_hears_what_the_lane_says_now() {
     assert_eq!((now_open.why, now_open.until), (Why::LaneFull, None));
     assert_eq!((now_open.lane, now_open.ahead), (Some(lane()), Some(8)));
     assert_eq!(now_open.projected, Projection::At(at(1)));
+    let held = waiting(State::Queued, Some(Why::DomainHeld), at(30));
+    let told = explain(&held, &parked, None, Some(&open()), NOW).expect("it waits");
+    assert_eq!(
+        (told.why, told.until),
+        (Why::DomainHeld, Some(at(30))),
+        "its own reason"
+    );
+    let over = explain(&held, &parked, None, Some(&open()), at(30)).expect("it waits");
+    assert_eq!(over.why, Why::LaneFull, "that time is over");
+    let leased = Place::Leased(at(60));
+    let table = [
+        (Some(lane()), Some(open()), Why::LaneFull, Projection::At(at(0))),
+        (Some(lane()), None, Why::LaneFull, Projection::Unknown),
+        (None, None, Why::InProgress, Projection::At(at(0))),
+    ];
+    for (lane, standing, why, projected) in table {
+        let told = explain(&stored, &leased, lane.clone(), standing.as_ref(), NOW).expect("it waits");
+        assert_eq!((told.why, told.projected, told.lane), (why, projected, lane));
+    }
     let unknown = explain(&stored, &parked, None, None, NOW).expect("it waits");
     assert_eq!((unknown.why, unknown.until), (Why::BreakerOpen, Some(at(30))));
 }

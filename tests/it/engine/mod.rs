@@ -5,7 +5,9 @@ pub(crate) mod bed;
 pub(crate) mod process;
 
 mod commands;
+mod doctor;
 mod drain;
+mod explained;
 mod journey;
 mod kills;
 mod lanes;
@@ -18,3 +20,4 @@ mod panics;
 mod pressure;
 mod store_faults;
 mod waits;
+mod warmup;

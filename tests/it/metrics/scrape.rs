@@ -25,6 +25,7 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ),
     ("posthaste_lane_rate_limit", "no receiver of these tests has a rate"),
     ("posthaste_source_healthy", "nobody looks at the sources of these tests"),
+    ("posthaste_warmup_", "the sources of these tests are warm"),
 ];
 
 fn tool(name: &str) -> PathBuf {

@@ -18,6 +18,7 @@ use posthaste::actors::ownership::Ownership;
 use posthaste::actors::spawner::Spawner;
 use posthaste::actors::supervisor::Surroundings;
 use posthaste::actors::tools::{Draining, EngineSettings, SourceSettings, Tools};
+use posthaste::actors::warmups::{WarmupSettings, Warmups};
 use posthaste::clock::Clock;
 use posthaste::domain::{Class, NodeId, SourceId};
 use posthaste::mail::return_path::ReturnPathKey;
@@ -227,6 +228,7 @@ fn tools(
             id: NodeId::from(&*format!("n{node}")),
             run: 1,
         })),
+        warmups: Arc::new(Warmups::new(WarmupSettings::default())),
         draining: Draining::default(),
     }
 }
