@@ -173,4 +173,8 @@ impl Algorithm for Ours {
     fn connections(&self) -> u32 {
         self.room.gate().controller().connections()
     }
+
+    fn rate(&self, now: Timestamp) -> Option<f64> {
+        self.room.gate().controller().rate(now)
+    }
 }
