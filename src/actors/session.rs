@@ -273,6 +273,7 @@ async fn deliver(
     let reserved = match tools.warmups.reserve(&plan.order.lane, started_at) {
         Ok(reserved) => reserved,
         Err(until) => {
+            unanswered(plan, started_at).await;
             let parking = returns::over_cap(leased.lease(), &plan.order.lane, until);
             return returns::park_now(tools, vec![parking]).await;
         }
@@ -312,19 +313,22 @@ async fn deliver(
         TransactionOutcome::Failed(failure) => AttemptOutcome::Failed(failure),
         TransactionOutcome::Withheld => {
             let why = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-            unanswered(plan, started_at).await;
-            tools
-                .lanes
-                .domains
-                .unsent(&plan.order.lane.provider, &crafted.domain, started_at);
-            return tell(&plan.settler, || {
-                SettlerMessage::Withheld(Box::new(leased.clone()), why)
-            })
-            .await;
+            return withheld(plan, &leased, started_at, &crafted.domain, why).await;
         }
     };
     let attempt = attempt(transaction.stage, outcome, clock.now(), tls);
     report(plan, attempt, leased, before, Some(crafted.domain)).await;
+}
+
+/// The dot did not leave: the lane, the domain and the settler hear of it.
+async fn withheld(plan: &SessionPlan, leased: &Leased, started: Timestamp, domain: &Arc<str>, why: Option<Withheld>) {
+    unanswered(plan, started).await;
+    let domains = &plan.tools.lanes.domains;
+    domains.unsent(&plan.order.lane.provider, domain, started);
+    tell(&plan.settler, || {
+        SettlerMessage::Withheld(Box::new(leased.clone()), why)
+    })
+    .await;
 }
 
 /// The lane hears that a message it gave out will not be answered: it may have been its canary.
