@@ -18,7 +18,7 @@ use crate::actors::lane_book::LaneBook;
 use crate::actors::tools::Tools;
 use crate::config::{Difference, Raw, RuleFiles, Settings};
 use crate::current::Current;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reputation};
 use crate::resolver::Destinations;
 
 /// How settings are read again: the file that the engine was started with.
@@ -63,6 +63,7 @@ pub struct Reloader {
     figures: Arc<Current<Figures>>,
     destinations: Arc<Destinations>,
     lanes: Arc<LaneBook>,
+    reputation: Arc<Reputation>,
     isps: Isps,
     observer: Arc<Observer>,
     read: OnceLock<Read>,
@@ -91,6 +92,7 @@ impl Reloader {
             figures: Arc::clone(&tools.figures),
             destinations: Arc::clone(&tools.destinations),
             lanes: Arc::clone(&tools.lanes),
+            reputation: Arc::clone(&tools.reputation),
             isps: engine.isps(),
             observer: Arc::clone(&tools.surroundings.observer),
             read: OnceLock::new(),
@@ -147,6 +149,7 @@ impl Reloader {
         self.destinations
             .replace(&settings.routes, Arc::new(settings.providers.clone()));
         self.lanes.set_pins(settings.pins.clone());
+        self.reputation.configure(settings.tenants.clone());
         self.figures.replace(Arc::new(Figures::of(&settings.engine)));
         used.now = Arc::clone(new);
         used.rules = settings.rules.clone();

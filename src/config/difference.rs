@@ -24,6 +24,8 @@ impl Difference {
             ("rules", old.rules != new.rules, true),
             ("providers", old.providers != new.providers, true),
             ("pins", old.pins != new.pins, true),
+            ("tenants", old.tenants != new.tenants, true),
+            ("pools", old.pools != new.pools, false),
             ("delivery.retry", was.retry != is.retry, true),
             ("delivery.greylist", was.greylist != is.greylist, true),
             ("delivery.on_ambiguous", was.on_ambiguous != is.on_ambiguous, true),

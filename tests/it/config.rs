@@ -83,6 +83,7 @@ fn every_key_of_the_manual_counts_after_a_reload_or_needs_a_restart() {
         ("routes: [{name: a, domains: [\"*\"], host: h, port: 25}]", true),
         ("providers: {google: {connections: 3}}", true),
         ("pins: [{source: a, provider: google, connections: 5}]", true),
+        ("tenants: {policy: none}", true),
         ("sources: [{id: a}]", false),
         ("domains: [{name: a.test}]", false),
     ] {

@@ -57,7 +57,7 @@ impl Bed {
         let data = tempfile::tempdir().expect("a folder");
         let mut yaml = format!(
             "data: {}\nhostname: mta.acme.test\napi: {{listen: \"127.0.0.1:0\", workers: 1}}\n\
-             metrics: {{listen: \"127.0.0.1:0\"}}\ndomains: [{{name: acme.test, verified: true}}]\nroutes:\n",
+             metrics: {{listen: \"127.0.0.1:0\"}}\ntenants: {{policy: none}}\ndomains: [{{name: acme.test, verified: true}}]\nroutes:\n",
             data.path().join("data").display()
         );
         for (name, receiver) in [("good", &good), ("grey", &grey), ("shut", &shut)] {
