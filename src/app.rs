@@ -219,7 +219,7 @@ pub async fn start_on(
     bootstrap::domains(&*seams.store, tenant, &settings.domains, now).await?;
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
-    reviews::restore(&tools).await?;
+    recall(&tools).await;
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
@@ -276,6 +276,16 @@ pub async fn start_on(
         _lock: None,
         grace: settings.shutdown_grace,
     })
+}
+
+/// Goes on with what was known before a restart. Nobody's mail depends on it.
+async fn recall(tools: &Tools) {
+    if let Err(error) = reviews::restore(tools).await {
+        tracing::warn!(%error, "the list of unknown replies cannot be read; it begins anew");
+    }
+    if let Err(error) = tools.lanes.memories.load(&*tools.store).await {
+        tracing::warn!(%error, "what lanes learnt cannot be read; they begin anew");
+    }
 }
 
 impl Running {

@@ -96,21 +96,6 @@ impl DomainHolds {
             self.by_key.retain(|_, hold| !hold.is_free());
         }
     }
-
-    /// Domains that are held back now, with the end of their stop where there is one; at most `max`.
-    #[must_use]
-    pub fn held(&self, max: usize, now: Timestamp) -> Vec<(ProviderId, Arc<str>, Option<Timestamp>)> {
-        let held = self.by_key.iter().filter(|entry| !entry.value().is_free());
-        held.map(|entry| {
-            (
-                entry.key().0.clone(),
-                Arc::clone(&entry.key().1),
-                entry.value().until(now),
-            )
-        })
-        .take(max)
-        .collect()
-    }
 }
 
 /// Whether this Delivery may go to its provider as far as its sending domain is concerned. One that may not goes back to the
@@ -171,6 +156,5 @@ mod tests {
                 "{provider} {domain}"
             );
         }
-        assert_eq!(holds.held(10, now).len(), 1);
     }
 }

@@ -15,6 +15,7 @@ use super::janitor::Janitor;
 use super::keeper::{self, Keeper};
 use super::reviews;
 use super::scheduler::{Scheduler, SchedulerMessage};
+use super::scribe::{self, Scribe};
 use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
@@ -32,6 +33,7 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _scribe: Handle<Scribe>,
     keeper: Handle<Keeper>,
 }
 
@@ -76,6 +78,10 @@ impl Engine {
                 Keeper::new(tools.clone(), scheduler.clone())
             })
         };
+        let scribe = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Scribe::new(tools.clone()))
+        };
         let janitor = {
             let tools = tools.clone();
             start(surroundings.clone(), mailbox, move || {
@@ -89,6 +95,7 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _scribe: scribe,
             keeper,
         }
     }
@@ -138,6 +145,13 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        // What is not written down now was written a few seconds ago.
+        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take what lanes learnt");
+        }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean
             && tokio::time::timeout(LEAVE_LONGEST, keeper::leave(&self.keeper))

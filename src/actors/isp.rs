@@ -134,6 +134,9 @@ impl Isp {
         };
         let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), settings.gate, now);
         let mut state = LaneState::new(lane, LaneRoom::new(gate, settings.session_idle_longest), limits);
+        if let Some(memory) = self.tools.lanes.memories.of(&state.lane) {
+            state.room.gate_mut().controller_mut().restore(memory, now);
+        }
         self.stopped_by_neighbours(&mut state, now);
         state
     }
@@ -381,6 +384,8 @@ impl Isp {
         let (now, all) = (self.now(), self.ticks.is_multiple_of(TICKS_BETWEEN_CREDITS));
         for state in self.lanes.values_mut() {
             state.room.gate_mut().controller_mut().on_time(now);
+            let memory = state.room.gate().controller().memory();
+            self.tools.lanes.memories.remember(&state.lane, memory);
             if !self.retired {
                 state.publish(&self.tools, all, now);
             }

@@ -1,4 +1,4 @@
-//! What is known of lanes and outlives their actors: pins, domains that providers hold.
+//! What is known of lanes and outlives their actors: pins, what they learnt, domains that providers hold.
 //!
 //! Takes what operators and providers say; gives it to ISP actors and sessions. One for each engine. Decides nothing:
 //! `policy::pins` and `policy::domain_hold` do.
@@ -6,6 +6,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::domain_holds::DomainHolds;
+use super::memories::Memories;
 use crate::domain::{Lane, LaneLimits};
 use crate::policy::lane_gate::LaneGateSettings;
 use crate::policy::pins::{LaneRange, Pins};
@@ -14,6 +15,8 @@ use crate::policy::pins::{LaneRange, Pins};
 #[derive(Debug)]
 pub struct LaneBook {
     pins: RwLock<Arc<Pins>>,
+    /// What lanes learnt.
+    pub memories: Memories,
     /// Domains of tenants that providers blamed.
     pub domains: DomainHolds,
 }
@@ -24,6 +27,7 @@ impl LaneBook {
     pub fn new(pins: Pins, gate: &LaneGateSettings) -> Self {
         Self {
             pins: RwLock::new(Arc::new(pins)),
+            memories: Memories::default(),
             domains: DomainHolds::new(gate.stop_longest),
         }
     }

@@ -268,6 +268,8 @@ impl Settler {
     ) {
         let holds = &self.tools.lanes.domains;
         if let Some(until) = holds.tell(provider, domain, verdict, started, now) {
+            let observer = &self.tools.surroundings.observer;
+            observer.domain_held(provider, domain, until, now);
             tracing::warn!(%provider, %domain, %until, "the provider blames a domain; its mail there stands still");
         }
     }

@@ -54,6 +54,8 @@ pub struct EngineSettings {
     pub retention: Duration,
     /// How often the list of unknown replies is written.
     pub reviews_every: Duration,
+    /// Between two times that what lanes learnt is written down.
+    pub remember_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
@@ -75,6 +77,7 @@ impl Default for EngineSettings {
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
             reviews_every: Duration::from_secs(60),
+            remember_every: Duration::from_secs(10),
             mailbox: 8_192,
             settle_batch_max: 500,
         }

@@ -29,6 +29,14 @@ pub(super) fn run(config: Option<PathBuf>, lane: Option<(&str, &str)>, json: boo
                 "source", "provider", "state", "connections", "ceiling", "messages/s", "waiting"
             ));
             lanes.iter().for_each(|lane| output::say(&line(lane)));
+            for held in answer["held_domains"].as_array().into_iter().flatten() {
+                output::say(&format!(
+                    "{} stands still at {} until {}",
+                    text(&held["domain"]),
+                    text(&held["provider"]),
+                    text(&held["until"])
+                ));
+            }
         }
         Some(_) => {
             output::say(&line(&answer));

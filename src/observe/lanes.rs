@@ -10,7 +10,7 @@ use dashmap::DashMap;
 
 use super::names;
 use super::observer::Observer;
-use crate::domain::{Lane, Timestamp};
+use crate::domain::{Lane, ProviderId, Timestamp};
 use crate::policy::controller::Decision;
 use crate::policy::lane_gate::{LaneStanding, Live};
 use crate::policy::pins::LaneRange;
@@ -19,6 +19,9 @@ use crate::policy::pins::LaneRange;
 const LANES_MAX: usize = 20_000;
 /// Lanes that metrics name at most.
 pub(super) const LANE_LABELS_MAX: usize = 1_000;
+
+/// Domains that stand still, as shown, at most.
+const HELD_DOMAINS_MAX: usize = 10_000;
 
 /// How a lane stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +57,7 @@ pub struct LaneView {
 pub(super) struct LaneBoard {
     views: DashMap<Lane, Arc<LaneView>>,
     labelled: Mutex<HashSet<Lane>>,
+    held_domains: DashMap<(ProviderId, Arc<str>), Timestamp>,
 }
 
 impl Observer {
@@ -96,6 +100,24 @@ impl Observer {
     #[must_use]
     pub fn lane_view(&self, lane: &Lane) -> Option<Arc<LaneView>> {
         self.lanes.views.get(lane).map(|view| Arc::clone(&view))
+    }
+
+    /// A provider blames a sending domain: its mail there stands still until then.
+    pub fn domain_held(&self, provider: &ProviderId, domain: &Arc<str>, until: Timestamp, now: Timestamp) {
+        let held = &self.lanes.held_domains;
+        if held.len() >= HELD_DOMAINS_MAX {
+            held.retain(|_, until| *until > now);
+        }
+        if held.len() < HELD_DOMAINS_MAX {
+            held.insert((provider.clone(), Arc::clone(domain)), until);
+        }
+    }
+
+    /// Sending domains that stand still at `now`, by provider, and until when.
+    #[must_use]
+    pub fn held_domains(&self, now: Timestamp) -> BTreeMap<(ProviderId, Arc<str>), Timestamp> {
+        let held = self.lanes.held_domains.iter().filter(|entry| *entry.value() > now);
+        held.map(|entry| (entry.key().clone(), *entry.value())).collect()
     }
 
     fn lane_gauges(&self, lane: &Lane, before: Option<&LaneView>, view: &LaneView) {
@@ -156,7 +178,7 @@ impl Observer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LaneLimits, ProviderId, SourceId};
+    use crate::domain::{LaneLimits, SourceId};
     use crate::policy::controller::{Decided, Signal};
 
     fn lane(number: usize) -> Lane {
@@ -212,6 +234,14 @@ mod tests {
         observer.lane_gone(&lane(1));
         assert!(observer.lanes().is_empty());
         assert!(observer.render().contains("state=\"slow\"} 0"));
+    }
+
+    #[test]
+    fn a_domain_is_shown_while_it_stands_still() {
+        let (observer, domain) = (Observer::new(), Arc::from("acme.test"));
+        observer.domain_held(&ProviderId::from("google"), &domain, Timestamp(9), Timestamp(1));
+        assert_eq!(observer.held_domains(Timestamp(8)).len(), 1);
+        assert!(observer.held_domains(Timestamp(9)).is_empty());
     }
 
     #[test]

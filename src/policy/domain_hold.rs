@@ -124,15 +124,6 @@ impl DomainHold {
         self.window >= FREE_AT
     }
 
-    /// Until when it stands still, if it does.
-    #[must_use]
-    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.standstill.standing(now) {
-            Standing::Until(until) => Some(until),
-            _ => None,
-        }
-    }
-
     /// Whether nothing of it is worth remembering.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {

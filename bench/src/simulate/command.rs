@@ -19,7 +19,7 @@ use super::world::{Algorithm, Faults, Outcome, World};
 use crate::output;
 
 /// Where the virtual clock stands at the start.
-const START: Timestamp = Timestamp(1_000_000_000);
+pub(super) const START: Timestamp = Timestamp(1_000_000_000);
 
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {

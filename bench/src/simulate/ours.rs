@@ -19,8 +19,17 @@ const IDLE_LONGEST: Duration = Duration::from_secs(10);
 
 /// The engine's part.
 pub(crate) struct Ours {
-    room: LaneRoom<()>,
+    /// Of work it knows when it came in, if it is a code.
+    room: LaneRoom<Option<Timestamp>>,
     site: Arc<str>,
+    codes: Option<Codes>,
+}
+
+/// Codes among the news: one comes in every so often.
+struct Codes {
+    every: Duration,
+    next: Timestamp,
+    waited: Vec<Duration>,
 }
 
 impl Ours {
@@ -30,11 +39,40 @@ impl Ours {
         Self {
             room: LaneRoom::new(gate, IDLE_LONGEST),
             site: Arc::from("sim"),
+            codes: None,
+        }
+    }
+
+    /// The same, with a code among the news every so often.
+    #[cfg(test)]
+    pub(crate) fn with_codes(limits: LaneLimits, now: Timestamp, every: Duration) -> Self {
+        let codes = Codes {
+            every,
+            next: now.plus(every),
+            waited: Vec::new(),
+        };
+        Self {
+            codes: Some(codes),
+            ..Self::new(limits, now)
+        }
+    }
+
+    /// How long each code waited for a session and a permit, in order.
+    #[cfg(test)]
+    pub(crate) fn codes_waited(&self) -> &[Duration] {
+        self.codes.as_ref().map_or(&[], |codes| &codes.waited)
+    }
+
+    fn take_codes_in(&mut self, now: Timestamp) {
+        let Some(codes) = &mut self.codes else { return };
+        while codes.next <= now {
+            self.room.offer(&self.site, Class::Critical, Some(codes.next));
+            codes.next = codes.next.plus(codes.every);
         }
     }
 
     /// Its room, to see what it learnt.
-    pub(crate) fn room(&self) -> &LaneRoom<()> {
+    pub(crate) fn room(&self) -> &LaneRoom<Option<Timestamp>> {
         &self.room
     }
 
@@ -88,21 +126,30 @@ impl Algorithm for Ours {
         // A shut room takes nothing; the engine offers it one Delivery once the stop is over, and so does this.
         let shut = self.room.shut_until(now);
         while shut.is_none() && self.room.queued() < BACKLOG {
-            self.room.offer(&self.site, Class::Broadcast, ());
+            self.room.offer(&self.site, Class::Broadcast, None);
         }
+        self.take_codes_in(now);
         let steps = self.room.steps(live, now);
-        let wish = |step| match step {
-            Step::Give { ticket, .. } => Some(Wish::Give(ticket)),
+        let mut waited = Vec::new();
+        let wish = |step: Step<Option<Timestamp>>| match step {
+            Step::Give { ticket, work } => {
+                waited.extend(work.map(|came_in| now.since(came_in)));
+                Some(Wish::Give(ticket))
+            }
             Step::Open { .. } => Some(Wish::Open),
             Step::Close { ticket } => Some(Wish::Close(ticket)),
             Step::AskAgainAt(at) => Some(Wish::AskAt(at)),
             Step::HandBack { .. } => None,
         };
-        steps
+        let wishes = steps
             .into_iter()
             .filter_map(wish)
             .chain(shut.map(Wish::AskAt))
-            .collect()
+            .collect();
+        if let Some(codes) = &mut self.codes {
+            codes.waited.append(&mut waited);
+        }
+        wishes
     }
 
     fn binds_early(&self) -> bool {

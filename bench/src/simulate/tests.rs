@@ -1,11 +1,15 @@
 //! Short runs of the simulation: the law that the model must obey, and the invariants that the controller must keep.
 
+use std::time::Duration;
+
 use posthaste::domain::LaneLimits;
 use provider_sim::Scenario;
+use provider_sim::model::Model;
 
-use super::command::{Who, one_run};
+use super::command::{START, Who, one_run};
+use super::ours::Ours;
 use super::random;
-use super::world::{Faults, Outcome};
+use super::world::{Faults, Outcome, World};
 
 const LIMITS: LaneLimits = LaneLimits {
     connections: 500,
@@ -194,6 +198,26 @@ fn after_an_outage_connections_come_back_one_by_one() {
     assert!(heap.is_some_and(|heap| heap <= 40), "{heap:?} in ten seconds");
     assert_eq!(outcome.watch.herd_max, 0);
     assert!(delivered(&outcome, 1500, 1800) >= 0.9 * capacity(&receiver, 1500, 1800));
+}
+
+/// I10: a code among endless news waits for one service time and a second at most, once the lane has learnt.
+#[test]
+fn codes_do_not_wait_behind_endless_news() {
+    for text in [
+        "connections: 1",
+        "connections: 12",
+        "rates: [{per_second: 2}]",
+        "rates: [{per_second: 20}]",
+    ] {
+        let receiver = scenario(&format!("{text}\nservice: {{mean_ms: 500, distribution: constant}}"));
+        let mut ours = Ours::with_codes(LIMITS, START, Duration::from_secs(7));
+        World::run(Model::new(receiver, 1), &mut ours, 1800, Faults::new(0.0, 1));
+        let mut waited = ours.codes_waited()[20..].to_vec();
+        waited.sort_unstable();
+        assert!(waited.len() > 200, "{text}: {} codes", waited.len());
+        let p99 = waited[waited.len() * 99 / 100];
+        assert!(p99 <= Duration::from_millis(1_500), "{text}: {p99:?}");
+    }
 }
 
 #[test]

@@ -12,11 +12,18 @@ use crate::domain::{Lane, ProviderId, SourceId};
 use crate::observe::LaneView;
 use crate::policy::controller::Decision;
 
-/// The lanes of this node.
+/// The lanes of this node, and sending domains that providers blame.
 pub(super) async fn list(state: web::Data<ApiState>, _: Operator) -> HttpResponse {
     let lanes = state.observer.lanes();
     let lanes: Vec<Value> = lanes.iter().map(|(lane, view)| of_lane(lane, view)).collect();
-    HttpResponse::Ok().json(json!({ "lanes": lanes }))
+    let held = state.observer.held_domains(state.clock.now());
+    let held: Vec<Value> = held
+        .iter()
+        .map(|((provider, domain), until)| {
+            json!({"provider": provider.as_str(), "domain": &**domain, "until": until.to_string()})
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({"lanes": lanes, "held_domains": held}))
 }
 
 /// The latest decisions of a lane, newest first.

@@ -236,6 +236,11 @@ impl Bed {
         self.queue.depth(self.clock.now()).await.expect("the queue answers")
     }
 
+    /// The key that its first start made.
+    pub(crate) fn key(&self) -> &str {
+        &self.http.key
+    }
+
     /// Deliveries in this state.
     pub(crate) async fn count(&self, state: State) -> u64 {
         in_state(&self.depth().await, state)

@@ -1,9 +1,12 @@
 //! What a running engine learns of its lanes, shows of them, and whom it blames: the lane, a domain, a netblock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use posthaste::actors::memories::Memories;
 use posthaste::config::DeclaredDomain;
-use posthaste::domain::{ProviderId, State};
+use posthaste::domain::{Lane, ProviderId, SourceId, State};
+use posthaste::store::Memory;
 use provider_sim::{Act, Behaviour, Script, Stage};
 use serde_json::Value;
 
@@ -125,6 +128,8 @@ async fn a_domain_that_the_provider_blames_stands_still_and_others_go_on() {
     assert_eq!(bed.email(&held).await["recipients"][0]["attempts"], 0);
     let open = || async { lanes(&bed).await.first().is_some_and(|lane| lane["state"] == "open") };
     eventually("the lane goes on", open).await;
+    let answer = bed.http().get("/v1/admin/lanes").await.expect("answers");
+    assert_eq!(answer.body["held_domains"][0]["domain"], "acme.test", "{}", answer.body);
     bed.until(&held, "delivered").await;
     bed.until(&first, "delivered").await;
 }
@@ -155,4 +160,52 @@ async fn a_netblock_that_the_provider_blocks_stops_all_its_sources() {
     bed.send_all(&numbered(20, "example.test")).await;
     let depth = bed.settled().await;
     assert_eq!(in_state(&depth, State::Delivered), 61);
+}
+
+#[actix_web::test]
+async fn an_engine_that_begins_again_goes_on_at_half_of_what_it_had_learnt() {
+    let receiver = behaving(Behaviour {
+        connections_per_ip: Some(4),
+        message_delay_ms: 5,
+        ..Behaviour::default()
+    })
+    .await;
+    let mut door = door("example.test", &receiver);
+    door.connections = 10;
+    let backend = Arc::new(Memory::new());
+    let key = {
+        let mut settings = settings(std::slice::from_ref(&door));
+        settings.engine.remember_every = Duration::from_millis(100);
+        let mut bed = Bed::on(settings, Arc::clone(&backend)).await;
+        bed.send_all(&numbered(300, "example.test")).await;
+        bed.settled().await;
+        let written = || async {
+            let memories = Memories::default();
+            memories.load(&*backend).await.expect("reads");
+            let lane = Lane {
+                source: SourceId::from("default"),
+                provider: ProviderId::from("route:door0"),
+            };
+            let memory = memories.of(&lane);
+            memory.is_some_and(|memory| memory.connections.ceiling == Some(4) && memory.connections.target >= 4.0)
+        };
+        // While it runs: whoever is killed writes nothing at the end.
+        eventually("it is written down", written).await;
+        let key = bed.key().to_owned();
+        bed.stop().await;
+        key
+    };
+    let mut settings = settings(&[door]);
+    settings.engine.remember_every = Duration::from_secs(3600);
+    let bed = Bed::again(settings, backend, &key).await;
+    bed.send(&mail("one@example.test")).await;
+    bed.settled().await;
+    let shown = || async { !lanes(&bed).await.is_empty() };
+    eventually("the lane is there", shown).await;
+    let connections = lanes(&bed).await[0]["connections"].clone();
+    assert_eq!(connections["ceiling"], 4, "{connections}");
+    assert!(
+        connections["limit"] == 2 || connections["limit"] == 3,
+        "half, and a step: {connections}"
+    );
 }

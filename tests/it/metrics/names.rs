@@ -9,42 +9,10 @@ use serde_json::Value;
 use super::promql::{Query, alert_queries, alerts, dashboards, grouped_by, panel_queries, panels, selectors};
 
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: &[(&str, &str)] = &[
-    (
-        "posthaste_lane_signals_total",
-        "the dashboard of delivery, which comes with it, shows it",
-    ),
-    (
-        "posthaste_unclassified_total",
-        "the dashboard of delivery, which comes with it, shows it",
-    ),
-    (
-        "posthaste_config_reloads_total",
-        "the dashboard of delivery, which comes with it, shows it",
-    ),
-    (
-        "posthaste_rules_shadow_total",
-        "rules on trial are looked at in /v1/admin/rules/shadow",
-    ),
-    (
-        "posthaste_lane_connections_limit",
-        "the dashboard of lanes is not made yet",
-    ),
-    (
-        "posthaste_lane_connections_ceiling",
-        "the dashboard of lanes is not made yet",
-    ),
-    ("posthaste_lane_rate_limit", "the dashboard of lanes is not made yet"),
-    (
-        "posthaste_lane_pin_connections",
-        "the dashboard of lanes is not made yet",
-    ),
-    ("posthaste_lane_state", "the dashboard of lanes is not made yet"),
-    (
-        "posthaste_lane_decisions_total",
-        "the dashboard of lanes is not made yet",
-    ),
-];
+const NOT_SHOWN: &[(&str, &str)] = &[(
+    "posthaste_rules_shadow_total",
+    "rules on trial are looked at in /v1/admin/rules/shadow",
+)];
 
 fn all_queries() -> Vec<Query> {
     let mut queries = panel_queries();
