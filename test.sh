@@ -87,6 +87,7 @@ failpoints_in() {
 smoke() {
     cargo build --quiet --bin posthaste
     cargo run --quiet --package bench -- w1 --smoke
+    cargo run --quiet --package bench -- isolation --smoke
 }
 
 # Everything is killed, frozen and filled while mail flows, and every copy counted. Each run draws its own plan; its first

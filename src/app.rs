@@ -13,6 +13,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
 
+use crate::actors::bookkeeper;
 use crate::actors::crafter::Crafter;
 use crate::actors::engine::Engine;
 use crate::actors::in_use::{Figures, RulesInUse};
@@ -23,6 +24,7 @@ use crate::actors::reviews;
 use crate::actors::spawner::Spawner;
 use crate::actors::supervisor::{Handle, Surroundings};
 use crate::actors::tools::{Draining, Tools};
+use crate::actors::warmups::Warmups;
 use crate::actors::watchdog::Watchdog;
 use crate::api::{ApiParts, ApiState, entries};
 use crate::bootstrap;
@@ -33,7 +35,7 @@ use crate::current::Current;
 use crate::domain::{Node, NodeId};
 use crate::mail::return_path::ReturnPathKey;
 use crate::migration;
-use crate::observe::Observer;
+use crate::observe::{Observer, Reputation};
 use crate::policy::restart::RestartSettings;
 use crate::queue::Queue;
 use crate::reload::Reloader;
@@ -220,6 +222,7 @@ pub async fn start_on(
     // The key can be shown this once only, so it is made when nothing that often goes wrong is left to do.
     let first_key = bootstrap::first_key(&*seams.store, tenant, now).await?;
     recall(&tools).await;
+    bookkeeper::restore(&tools).await?;
     let engine = Engine::start(&tools);
     let watchdog = Watchdog::start(&tools);
     let inspector = Inspector::start(&tools, Arc::clone(&seams.resolver), settings.health.clone());
@@ -232,6 +235,7 @@ pub async fn start_on(
         observer: Arc::clone(&observer),
         settings: settings.api.clone(),
         admission: settings.admission.clone(),
+        reputation: Arc::clone(&tools.reputation),
     });
     let state = Arc::new(state.asking(engine.inquiries()));
     let workers = if settings.api_workers == 0 {
@@ -360,8 +364,10 @@ fn tools(settings: &Settings, seams: &Seams, observer: &Arc<Observer>) -> Result
         settings: Arc::new(settings.engine.clone()),
         sources: Arc::new(sources),
         live: Arc::default(),
+        reputation: Arc::new(Reputation::new(settings.tenants.clone())),
         lanes: Arc::new(LaneBook::new(settings.pins.clone(), &settings.engine.gate)),
         ownership: Arc::new(Ownership::of(node)),
+        warmups: Arc::new(Warmups::new(settings.engine.warmup.clone())),
         draining: Draining::default(),
     })
 }

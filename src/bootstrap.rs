@@ -17,7 +17,7 @@ use crate::store::{Store, dkim_keys};
 const NODE_FILE: &str = "node.id";
 
 /// The tenant that the first start makes.
-pub const FIRST_TENANT: TenantId = TenantId(1);
+pub const FIRST_TENANT: TenantId = TenantId::FIRST;
 
 /// The first tenant, made if there is none.
 pub async fn tenant(store: &dyn Store, now: Timestamp) -> Result<TenantId> {

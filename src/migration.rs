@@ -106,6 +106,7 @@ impl Census {
             Archived::Suppression(_) => add("suppressions", 1),
             Archived::Answer(..) => add("idempotency answers", 1),
             Archived::Note(_) => add("notes", 1),
+            Archived::Charged(..) => add("warm-up counters", 1),
             Archived::Message(archived) => {
                 add("messages", 1);
                 add("bodies", usize::from(archived.body.is_some()));

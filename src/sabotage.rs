@@ -89,6 +89,8 @@ bugs! {
     ReputationSuppresses = "reputation-suppresses",
     /// Connections that fail count as attempts of the mail that waits for them.
     FailedConnectionCounts = "failed-connection-counts",
+    /// What INTENTs were charged is kept in memory only.
+    WarmupForgotten = "warmup-forgotten",
     /// Retries have no jitter.
     RetryWithoutJitter = "retry-without-jitter",
 }

@@ -8,6 +8,7 @@ mod chaos;
 mod engine;
 mod fit;
 mod fleet;
+mod isolation;
 mod journal;
 mod load;
 mod mail;
@@ -42,6 +43,8 @@ enum Command {
     Journal(journal::JournalArguments),
     /// Fill the queue of an engine whose only route is shut and report its memory.
     QueueMemory(queue_memory::QueueMemoryArguments),
+    /// Five providers, one tarpitting and one blocked: what the other three notice of it.
+    Isolation(isolation::IsolationArguments),
     /// Run the learning controller against simulated receivers on virtual time.
     Simulate(simulate::SimulateArguments),
     /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
             Command::W1(arguments) => w1::run(&arguments).await,
             Command::Journal(arguments) => journal::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
+            Command::Isolation(arguments) => isolation::run(&arguments).await,
             Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Chaos(arguments) => chaos::run(&arguments).await,
             Command::Engine(_) => unreachable!("it was started before"),

@@ -24,6 +24,11 @@ impl Child {
         Ok(Self { child })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU seconds so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
         cpu_seconds_of(self.child.id())

@@ -202,6 +202,8 @@ pub struct Replies {
     pub messages_per_connection: String,
     /// Too many messages from this IP.
     pub rate: String,
+    /// Blocked for reputation: only scenarios do that.
+    pub reputation: String,
     /// Greylisted.
     pub greylisted: String,
     /// No such user.
@@ -223,6 +225,7 @@ impl Default for Replies {
             connection_limit: text("421 4.7.0 {host} Too many connections from {ip}"),
             messages_per_connection: text("421 4.7.0 {host} Too many messages on this connection"),
             rate: text("421 4.7.28 {host} Too many messages from {ip}, try again later"),
+            reputation: text("421 4.7.1 {host} Your IP {ip} has a bad reputation and is blocked for now"),
             greylisted: text("451 4.7.1 <{recipient}>: Greylisted, please try again later"),
             unknown_user: text("550 5.1.1 <{recipient}>: Recipient address rejected: User unknown"),
             mailbox_full: text("452 4.2.2 <{recipient}>: Mailbox full"),
@@ -233,7 +236,7 @@ impl Default for Replies {
 }
 
 /// A number from 0 to 1 that depends on its arguments only.
-fn draw(salt: &str, first: &str, second: &str) -> f64 {
+pub(crate) fn draw(salt: &str, first: &str, second: &str) -> f64 {
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     (salt, first, second).hash(&mut hasher);
     #[expect(clippy::cast_precision_loss, reason = "53 bits are plenty for a share")]

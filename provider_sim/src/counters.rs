@@ -29,16 +29,21 @@ pub enum Reason {
     TooBig,
     /// The receiver could not write its journal.
     Storage,
+    /// Blocked for reputation.
+    Reputation,
 }
 
 impl Reason {
     /// Whether the receiver closes after saying so, whatever the code.
     pub(crate) fn ends_connection(self) -> bool {
-        matches!(self, Self::ConnectionLimit | Self::MessagesPerConnection)
+        matches!(
+            self,
+            Self::ConnectionLimit | Self::MessagesPerConnection | Self::Reputation
+        )
     }
 }
 
-const REASONS: [Reason; 9] = [
+const REASONS: [Reason; 10] = [
     Reason::ConnectionLimit,
     Reason::MessagesPerConnection,
     Reason::Rate,
@@ -48,6 +53,7 @@ const REASONS: [Reason; 9] = [
     Reason::Content,
     Reason::TooBig,
     Reason::Storage,
+    Reason::Reputation,
 ];
 
 /// The counts, as they were at one moment.
@@ -69,6 +75,8 @@ pub struct Counters {
     pub rejected: BTreeMap<Reason, u64>,
     /// Stages at which the script, not the behaviour, answered.
     pub scripted: u64,
+    /// Connections that were closed without a word, as a scenario has it.
+    pub silent: u64,
 }
 
 impl Counters {
@@ -107,6 +115,7 @@ pub(crate) struct Counts {
     pub(crate) messages_accepted: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) scripted: AtomicU64,
+    pub(crate) silent: AtomicU64,
     deferred: [AtomicU64; REASONS.len()],
     rejected: [AtomicU64; REASONS.len()],
 }
@@ -151,6 +160,7 @@ impl Counts {
             deferred: by_reason(&self.deferred),
             rejected: by_reason(&self.rejected),
             scripted: read(&self.scripted),
+            silent: read(&self.silent),
         }
     }
 }

@@ -181,7 +181,8 @@ impl Gate {
         age.saturating_sub(first) < Duration::from_millis(greylist.delay_ms)
     }
 
-    fn refuse(&self, reason: Reason, ip: IpAddr, sender: &str, recipient: &str) -> Refusal {
+    /// A refusal in this provider's words.
+    pub(crate) fn refuse(&self, reason: Reason, ip: IpAddr, sender: &str, recipient: &str) -> Refusal {
         let replies = &self.behaviour.replies;
         let text = match reason {
             Reason::ConnectionLimit => &replies.connection_limit,
@@ -193,6 +194,7 @@ impl Gate {
             Reason::Content => &replies.content,
             Reason::TooBig => &replies.too_big,
             Reason::Storage => "452 4.3.1 Insufficient system storage",
+            Reason::Reputation => &replies.reputation,
         };
         let values = [
             ("host", self.behaviour.host.as_str()),

@@ -6,7 +6,8 @@
 //! | `ledger` | what was received: copies per (recipient, Message-ID), duplicates, waiting for a condition, a file |
 //! | `behaviour`, `gate` | limits, greylisting, unknown users: as data, and enforced |
 //! | `script` | a receiver for fault tests: what it does wrong, at which stage, on which connection |
-//! | `scenario`, `model` | a receiver as a file, and that receiver on virtual time |
+//! | `scenario`, `speaks` | a receiver as a file: hidden limits over time, and in whose words it answers |
+//! | `model`, `hidden` | that receiver on virtual time, and behind a socket |
 //! | `profiles` | five providers for the demo: [`Behaviour::google_like`] and its siblings |
 //! | `odd` | replies that are odd but settled: a conformance table for clients |
 //! | `proxy` | faults below SMTP: cuts, black holes, delays, single bytes |
@@ -23,6 +24,7 @@ mod command;
 mod counters;
 mod dot;
 mod gate;
+mod hidden;
 mod ledger;
 pub mod model;
 mod odd;
@@ -33,6 +35,7 @@ mod reply;
 mod scenario;
 mod script;
 mod session;
+mod speaks;
 mod tls;
 mod transcript;
 mod wire;
@@ -50,5 +53,6 @@ pub use scenario::{
     ScenarioError, Service, Step, Tarpit,
 };
 pub use script::{Act, Gate, Script, Stage};
+pub use speaks::Speaks;
 pub use tls::{TestAuthority, TlsError, TlsIdentity};
 pub use transcript::{AuthAttempt, Ended, Transcript, Violation};

@@ -44,13 +44,8 @@ impl Behaviour {
             replies: Replies {
                 banner: "220 {host} ESMTP 98e67ed59e1d1-2f9 - gsmtp".to_owned(),
                 accepted: "250 2.0.0 OK  1722470400 98e67ed59e1d1-{id} - gsmtp".to_owned(),
-                rate: lines(&[
-                    "421-4.7.28 Gmail has detected an unusual rate of unsolicited mail originating",
-                    "421-4.7.28 from your IP address [{ip}]. To protect our users from spam,",
-                    "421-4.7.28 mail sent from your IP address has been temporarily rate limited.",
-                    "421-4.7.28 For more information, go to",
-                    "421 4.7.28  https://support.google.com/mail/?p=UnsolicitedRateLimitError 98e67ed59e1d1 - gsmtp",
-                ]),
+                rate: lines(&GOOGLE_BLOCK),
+                reputation: lines(&GOOGLE_BLOCK),
                 unknown_user: lines(&[
                     "550-5.1.1 The email account that you tried to reach does not exist. Please try",
                     "550-5.1.1 double-checking the recipient's email address for typos or",
@@ -82,9 +77,8 @@ impl Behaviour {
                                    again. We have limits on the number of concurrent connections that can be opened \
                                    from your IP. You can also refer to http://mail.live.com/mail/troubleshooting.aspx#errors."
                     .to_owned(),
-                rate: "451 4.7.650 The mail server [{ip}] has been temporarily rate limited due to IP reputation. For \
-                       e-mail delivery information, see https://postmaster.live.com (S775)"
-                    .to_owned(),
+                rate: OUTLOOK_BLOCK.to_owned(),
+                reputation: OUTLOOK_BLOCK.to_owned(),
                 unknown_user: "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).".to_owned(),
                 mailbox_full: "452 4.2.2 The recipient's mailbox is full".to_owned(),
                 content: "550 SC-001 ({host}) Unfortunately, messages from {ip} weren't sent. Please contact your Internet \
@@ -116,9 +110,8 @@ impl Behaviour {
                 accepted: "250 ok dirdel".to_owned(),
                 messages_per_connection: "421 Max message per connection reached, closing transmission channel"
                     .to_owned(),
-                rate: "421 4.7.0 [TSS04] Messages from {ip} temporarily deferred due to unexpected volume or user \
-                       complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes"
-                    .to_owned(),
+                rate: TSS04.to_owned(),
+                reputation: TSS04.to_owned(),
                 unknown_user:
                     "554 delivery error: dd This user doesn't have a yahoo.com account ({recipient}) [0] - {host}"
                         .to_owned(),
@@ -199,6 +192,18 @@ impl Behaviour {
         }
     }
 }
+
+const GOOGLE_BLOCK: [&str; 5] = [
+    "421-4.7.28 Gmail has detected an unusual rate of unsolicited mail originating",
+    "421-4.7.28 from your IP address [{ip}]. To protect our users from spam,",
+    "421-4.7.28 mail sent from your IP address has been temporarily rate limited.",
+    "421-4.7.28 For more information, go to",
+    "421 4.7.28  https://support.google.com/mail/?p=UnsolicitedRateLimitError 98e67ed59e1d1 - gsmtp",
+];
+const OUTLOOK_BLOCK: &str = "451 4.7.650 The mail server [{ip}] has been temporarily rate limited due to IP reputation. For \
+                             e-mail delivery information, see https://postmaster.live.com (S775)";
+const TSS04: &str = "421 4.7.0 [TSS04] Messages from {ip} temporarily deferred due to unexpected volume or user \
+                     complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes";
 
 fn lines(lines: &[&str]) -> String {
     lines.join("\n")

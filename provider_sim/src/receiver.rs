@@ -17,7 +17,9 @@ use crate::behaviour::Behaviour;
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts, add};
 use crate::gate::Gate;
+use crate::hidden::Hidden;
 use crate::ledger::Ledger;
+use crate::scenario::{Limits, Scenario};
 use crate::script::Script;
 use crate::session::{self, Seat};
 use crate::tls::TlsIdentity;
@@ -119,6 +121,7 @@ impl Login {
 #[must_use = "a receiver is nothing until it listens"]
 pub struct ReceiverBuilder {
     behaviour: Behaviour,
+    hidden: Option<Arc<Hidden>>,
     capabilities: Capabilities,
     script: Script,
     tls: Option<TlsIdentity>,
@@ -133,6 +136,17 @@ impl ReceiverBuilder {
     /// How it behaves as a provider.
     pub fn behaviour(mut self, behaviour: Behaviour) -> Self {
         self.behaviour = behaviour;
+        self
+    }
+
+    /// Has the limits of a scenario, hidden from clients, and its words; what the scenario leaves to chance is drawn from
+    /// `seed`. Its time begins when the receiver listens. A behaviour given afterwards adds its own limits and words.
+    pub fn scenario(mut self, scenario: Scenario, seed: u64) -> Self {
+        self.behaviour = Behaviour {
+            name: scenario.name.clone(),
+            ..scenario.speaks.behaviour()
+        };
+        self.hidden = Some(Hidden::new(scenario, seed));
         self
     }
 
@@ -195,6 +209,7 @@ impl ReceiverBuilder {
         let shared = Arc::new(Shared {
             name: self.behaviour.name.as_str().into(),
             gate: Gate::new(self.behaviour),
+            hidden: self.hidden,
             capabilities: self.capabilities,
             script: self.script,
             tls: self.tls,
@@ -266,6 +281,19 @@ impl Receiver {
     #[must_use]
     pub fn open_connections(&self) -> u64 {
         self.shared.counts.open()
+    }
+
+    /// The limits of its scenario that hold now.
+    #[must_use]
+    pub fn hidden_limits(&self) -> Option<Limits> {
+        let hidden = self.shared.hidden.as_ref()?;
+        Some(hidden.limits(self.shared.clock.age()))
+    }
+
+    /// Blocks for reputation so far, and messages that were tried while one was on.
+    #[must_use]
+    pub fn blocks(&self) -> (u64, u64) {
+        self.shared.hidden.as_ref().map_or((0, 0), |hidden| hidden.blocks())
     }
 
     /// What was said on each connection so far, in the order of their numbers.
@@ -340,6 +368,7 @@ pub(crate) async fn reached(watching: &mut watch::Receiver<Phase>, phase: Phase)
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) gate: Gate,
+    pub(crate) hidden: Option<Arc<Hidden>>,
     pub(crate) capabilities: Capabilities,
     pub(crate) script: Script,
     pub(crate) tls: Option<TlsIdentity>,

@@ -1,12 +1,13 @@
 //! A receiver as a file: what it lets through, what it refuses, and how that changes over time.
 //!
 //! Takes YAML (the format is in `SCENARIOS.md`), gives a checked [`Scenario`]: for the model on virtual time (`model`), for
-//! the socket receiver ([`Scenario::behaviour`]) and for whoever wants to know what the best of all clients could reach
+//! the socket receiver (`hidden`) and for whoever wants to know what the best of all clients could reach
 //! ([`Limits::messages_per_second`]). Unknown keys are errors. Never simulates anything itself.
 
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::{Behaviour, Greylist, Rate, RateAt};
+use crate::behaviour::RateAt;
+use crate::speaks::Speaks;
 
 /// One receiver. What is left out does not limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ use crate::behaviour::{Behaviour, Greylist, Rate, RateAt};
 pub struct Scenario {
     /// Name in tables.
     pub name: String,
+    /// In whose words it answers (sockets only).
+    #[serde(default)]
+    pub speaks: Speaks,
     /// Connections at once from one client.
     #[serde(default)]
     pub connections: Option<u32>,
@@ -56,7 +60,13 @@ pub struct Scenario {
     /// Changes over time, in order.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// After this time everything is as at the start, and the steps come again: a day.
+    #[serde(default)]
+    pub repeat_seconds: Option<f64>,
 }
+
+/// No time in a scenario is longer: some thirty years.
+const SECONDS_MAX: f64 = 1e9;
 
 fn connect_ms() -> f64 {
     100.0
@@ -117,7 +127,7 @@ fn recovery_seconds() -> f64 {
 pub struct GreylistShare {
     /// From 0 to 1.
     pub share: f64,
-    /// For how long (sockets only: the model's clients come back late enough).
+    /// For how long (the model's clients come back late enough).
     #[serde(default)]
     pub delay_seconds: f64,
 }
@@ -265,6 +275,7 @@ impl Scenario {
         };
         above_zero("service.mean_ms", self.service.mean_ms)?;
         above_zero("connect_ms", self.connect_ms)?;
+        self.check_times()?;
         for bucket in self
             .rates
             .iter()
@@ -290,9 +301,59 @@ impl Scenario {
         Ok(())
     }
 
+    fn check_times(&self) -> Result<(), ScenarioError> {
+        let time = |what: &str, seconds: f64, least: f64| match (least..=SECONDS_MAX).contains(&seconds) {
+            true => Ok(()),
+            false => Err(ScenarioError(format!(
+                "{what} must be from {least} to {SECONDS_MAX} seconds, not {seconds}"
+            ))),
+        };
+        time("service.mean_ms", self.service.mean_ms / 1000.0, 0.0)?;
+        time("connect_ms", self.connect_ms / 1000.0, 0.0)?;
+        time("service.spread", self.service.spread, 0.0)?;
+        time(
+            "penalty_box.seconds",
+            self.penalty_box.map_or(0.0, |penalty| penalty.seconds),
+            0.0,
+        )?;
+        time(
+            "greylist.delay_seconds",
+            self.greylist.map_or(0.0, |greylist| greylist.delay_seconds),
+            0.0,
+        )?;
+        time("repeat_seconds", self.repeat_seconds.unwrap_or(1.0), 1.0)?;
+        if let Some(memory) = self.reputation {
+            time("reputation.window_seconds", memory.window_seconds, 0.001)?;
+            time("reputation.block_seconds", memory.block_seconds, 0.0)?;
+            time("reputation.recovery_seconds", memory.recovery_seconds, 0.0)?;
+        }
+        if let Some(tarpit) = self.tarpit {
+            time("tarpit.banner_ms", tarpit.banner_ms / 1000.0, 0.0)?;
+            time("tarpit.message_ms", tarpit.message_ms / 1000.0, 0.0)?;
+        }
+        for step in &self.steps {
+            time("steps.at_seconds", step.at_seconds, 0.0)?;
+            time(
+                "steps.service_mean_ms",
+                step.service_mean_ms.unwrap_or(1.0) / 1000.0,
+                0.000_001,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Which round of its steps `seconds` after the start are in, and how far.
+    pub(crate) fn round(&self, seconds: f64) -> (f64, f64) {
+        match self.repeat_seconds {
+            Some(length) => ((seconds / length).floor(), seconds % length),
+            None => (0.0, seconds),
+        }
+    }
+
     /// The limits `seconds` after the start.
     #[must_use]
     pub fn limits(&self, seconds: f64) -> Limits {
+        let (_, seconds) = self.round(seconds);
         let mut limits = Limits {
             connections: self.connections,
             rates: self.rates.clone(),
@@ -345,67 +406,6 @@ impl Scenario {
             .chain(by_reputation)
             .reduce(f64::min)
     }
-
-    /// The same receiver behind a socket, and what a socket cannot do of it.
-    #[must_use]
-    pub fn behaviour(&self) -> (Behaviour, Vec<&'static str>) {
-        let rate = self.rates.first();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "milliseconds and tokens are small"
-        )]
-        let whole = |value: f64| value.max(0.0).round() as u64;
-        let behaviour = Behaviour {
-            name: self.name.clone(),
-            connections_per_ip: self.connections,
-            messages_per_connection: self.messages_per_connection,
-            rate: rate.map(|bucket| Rate {
-                per_second: bucket.per_second,
-                burst: u32::try_from(whole(bucket.burst())).unwrap_or(u32::MAX),
-                at: self.rate_at,
-                cool_down_ms: self.penalty_box.map_or(0, |penalty| whole(penalty.seconds * 1000.0)),
-            }),
-            greylist: self.greylist.map(|greylist| Greylist {
-                delay_ms: whole(greylist.delay_seconds * 1000.0),
-            }),
-            banner_delay_ms: self.tarpit.map_or(0, |tarpit| whole(tarpit.banner_ms)),
-            message_delay_ms: whole(self.service.mean_ms),
-            ..Behaviour::default()
-        };
-        let cannot = [
-            (self.rates.len() > 1, "rates: only the first is kept"),
-            (
-                self.penalty_box.is_some_and(|penalty| penalty.extends),
-                "penalty_box.extends",
-            ),
-            (self.reputation.is_some(), "reputation"),
-            (
-                self.greylist.is_some_and(|greylist| greylist.share < 1.0),
-                "greylist.share: everybody is greylisted",
-            ),
-            (self.bad_backends.is_some(), "bad_backends"),
-            (self.silent_close, "silent_close: 421 is said"),
-            (
-                self.tarpit.is_some_and(|tarpit| tarpit.message_ms > 0.0),
-                "tarpit.message_ms",
-            ),
-            (self.latency_knee.is_some(), "latency_knee"),
-            (
-                self.service.distribution != Distribution::Constant,
-                "service.distribution: each message takes the mean",
-            ),
-            (!self.steps.is_empty(), "steps"),
-        ];
-        (
-            behaviour,
-            cannot
-                .into_iter()
-                .filter(|(asked, _)| *asked)
-                .map(|(_, what)| what)
-                .collect(),
-        )
-    }
 }
 
 #[cfg(test)]
@@ -434,6 +434,12 @@ mod tests {
             "bad_backends: {share: 1.5}",
             "steps: [{at_seconds: 9}, {at_seconds: 3}]",
             "service: {mean_ms: -1}",
+            "service: {mean_ms: 1e300}",
+            "tarpit: {banner_ms: -5}",
+            "penalty_box: {seconds: .inf}",
+            "steps: [{at_seconds: 1, service_mean_ms: 0}]",
+            "repeat_seconds: 0",
+            "speaks: hotmail",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -455,16 +461,20 @@ mod tests {
             0.0,
             Some(5.0 / 2.6),
         );
+        let day =
+            parse("rates: [{per_second: 4}]\nsteps: [{at_seconds: 60, rates: [{per_second: 2}]}]\nrepeat_seconds: 100");
+        let day = day.unwrap();
+        for (seconds, expect) in [
+            (0.0, 4.0),
+            (60.0, 2.0),
+            (100.0, 4.0),
+            (159.0, 4.0),
+            (160.0, 2.0),
+            (1060.0, 2.0),
+        ] {
+            close(&day, seconds, Some(expect));
+        }
         close(&parse("latency_knee: 8").unwrap(), 0.0, Some(16.0));
         close(&parse("silent_close: true").unwrap(), 0.0, None);
-    }
-
-    #[test]
-    fn the_socket_receiver_gets_what_it_can_do_and_names_the_rest() {
-        let scenario = parse("connections: 4\nrates: [{per_second: 3}, {per_second: 1}]\nreputation: {messages: 5, window_seconds: 1, block_seconds: 9}\nservice: {distribution: constant, mean_ms: 7}").unwrap();
-        let (behaviour, cannot) = scenario.behaviour();
-        assert_eq!((behaviour.connections_per_ip, behaviour.message_delay_ms), (Some(4), 7));
-        assert_eq!(behaviour.rate.map(|rate| rate.burst), Some(3));
-        assert_eq!(cannot, ["rates: only the first is kept", "reputation"]);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::bookkeeper::{self, Bookkeeper};
 use super::inquiries::Inquiries;
 use super::intake::IntakeParts;
 use super::isps::Isps;
@@ -20,6 +21,7 @@ use super::sender::Sender;
 use super::settler::{Outbox, Settler};
 use super::supervisor::{Handle, start};
 use super::tools::{Crew, Tools};
+use super::warmer::{self, Warmer};
 
 /// A store that is away is not waited for longer than this at the end.
 const LEAVE_LONGEST: Duration = Duration::from_secs(2);
@@ -33,7 +35,9 @@ pub struct Engine {
     outbox: Outbox,
     accepting: Arc<AtomicUsize>,
     _janitor: Handle<Janitor>,
+    _bookkeeper: Handle<Bookkeeper>,
     _scribe: Handle<Scribe>,
+    _warmer: Handle<Warmer>,
     keeper: Handle<Keeper>,
 }
 
@@ -88,6 +92,14 @@ impl Engine {
                 Janitor::new(tools.clone(), settler.clone())
             })
         };
+        let warmer = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Warmer::new(tools.clone()))
+        };
+        let bookkeeper = {
+            let tools = tools.clone();
+            start(surroundings.clone(), mailbox, move || Bookkeeper::new(tools.clone()))
+        };
         Self {
             tools: tools.clone(),
             scheduler,
@@ -95,7 +107,9 @@ impl Engine {
             outbox,
             accepting: Arc::default(),
             _janitor: janitor,
+            _bookkeeper: bookkeeper,
             _scribe: scribe,
+            _warmer: warmer,
             keeper,
         }
     }
@@ -145,12 +159,23 @@ impl Engine {
             }
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
+        let now = self.tools.surroundings.clock.now();
+        let kept = tokio::time::timeout(LEAVE_LONGEST, bookkeeper::keep(&self.tools, now)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::warn!("the store did not take the last counts of reputation");
+        }
         // What is not written down now was written a few seconds ago.
         if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
             .await
             .is_err()
         {
             tracing::warn!("the store did not take what lanes learnt");
+        }
+        if tokio::time::timeout(LEAVE_LONGEST, warmer::write(&self.tools))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take how far warm-ups are; what they were charged it has");
         }
         // With sessions left, the addresses stay ours until the claims end: another node must not send beside them.
         if clean

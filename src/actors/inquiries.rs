@@ -15,9 +15,11 @@ use super::lane_state::LaneState;
 use super::ownership::Ownership;
 use super::tools::{SourceSettings, Tools};
 use crate::domain::{Class, Delivery, DeliveryId, Lane, SourceId, Timestamp, Why};
-use crate::policy::projection::LaneStanding;
+use crate::policy::ownership;
+use crate::policy::projection::{LaneStanding, WarmupShare};
 use crate::policy::routing::SourceRoom;
 use crate::policy::standstill::Standing;
+use crate::policy::warmup::{HOURS_OF_A_CAP, day_begins};
 use crate::resolver::Destinations;
 
 /// Nobody waits longer for an actor that has much to do.
@@ -71,6 +73,12 @@ impl Inquiries {
         self.ownership.may_take(class, &self.rooms, now)
     }
 
+    /// Whether a Source is another node's, so that its lanes say nothing here.
+    #[must_use]
+    pub fn is_elsewhere(&self, source: &SourceId, now: Timestamp) -> bool {
+        self.ownership.standing(source, now) == ownership::Standing::Others
+    }
+
     /// The address of a Source, where one is configured.
     #[must_use]
     pub fn address(&self, source: &SourceId) -> Option<IpAddr> {
@@ -84,6 +92,25 @@ pub(super) fn find<'a>(lanes: impl IntoIterator<Item = &'a LaneState>, delivery:
     lanes.into_iter().find(holds).map(|state| state.lane.clone())
 }
 
+/// What is left of the warm-up of a lane, if it is warmed up.
+fn share(tools: &Tools, lane: &Lane, now: Timestamp) -> Option<WarmupShare> {
+    if tools.warmups.is_empty() {
+        return None;
+    }
+    let view = tools.warmups.of(lane, now)?;
+    let (window, then) = (view.window?, view.next_cap);
+    let then = then.unwrap_or(window.cap);
+    Some(WarmupShare {
+        left: window.left(),
+        left_today: window.cap.saturating_sub(window.used),
+        hourly: window.cap.div_ceil(HOURS_OF_A_CAP),
+        renewed_at: window.until,
+        tomorrow: day_begins(window.day.saturating_add(1)),
+        then,
+        then_hourly: then.div_ceil(HOURS_OF_A_CAP),
+    })
+}
+
 /// Tells everybody how a lane stands.
 pub(super) fn tell_standing(tools: &Tools, state: &LaneState, now: Timestamp) {
     let standings = tools.surroundings.observer.standings();
@@ -92,19 +119,22 @@ pub(super) fn tell_standing(tools: &Tools, state: &LaneState, now: Timestamp) {
     let (connections, rate) = (controller.connections(), controller.rate(now));
     let until = state.room.shut_until(now);
     let stopped = !matches!(controller.standing(now), Standing::Clear);
+    let share = share(tools, &state.lane, now);
+    let used_up = share.filter(|share| share.left == 0).map(|share| share.renewed_at);
     let why = match until {
         _ if stopped => Why::Stopped,
         Some(_) => Why::BreakerOpen,
+        None if used_up.is_some() => Why::WarmupCap,
         None if LaneStanding::is_paced(connections, rate, service) => Why::Rate,
         None => Why::LaneFull,
     };
     let standing = LaneStanding {
         why,
-        until,
+        until: until.or(used_up),
         connections,
         rate,
         service,
-        share: None,
+        share,
     };
     standings.told(&state.lane, standing, now);
 }

@@ -55,7 +55,11 @@ impl Inspector {
     fn addresses(&mut self) {
         let tools = self.tools.clone();
         for source in tools.sources.iter() {
-            let Some(address) = source.ip else { continue };
+            let Some(address) = source.ip else {
+                // Nothing can be looked at, and nothing is known against it.
+                self.found(&source.room.id, &[]);
+                continue;
+            };
             let finding = match transport::is_local(address) {
                 true => Finding::Good,
                 false => Finding::Bad(format!("{address} is not an address of this machine")),

@@ -322,6 +322,7 @@ impl Isp {
             self.renew(context);
         }
         self.end_expired();
+        super::tenants_in_lanes::look(self.lanes.values_mut(), &self.tools);
         let sources = self.sources();
         sources.iter().for_each(|source| self.check(source));
         self.ask_for_canaries();

@@ -11,10 +11,11 @@ use super::scheduler::{Credit, Scheduler, SchedulerMessage};
 use super::sender::{OpenOrder, SenderMessage};
 use super::supervisor::Handle;
 use super::tools::{Crew, Tools};
-use crate::domain::{Destination, Lane, LaneLimits, Timestamp};
+use crate::domain::{Destination, Lane, LaneLimits, TenantId, Timestamp};
 use crate::observe::LaneView;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_room::LaneRoom;
+use crate::policy::shares::OfTenant;
 use crate::queue::{LeaseRef, Leased};
 
 /// A leased Delivery that waits for a session of its site.
@@ -22,6 +23,12 @@ use crate::queue::{LeaseRef, Leased};
 pub(super) struct Held {
     pub(super) leased: Leased,
     pub(super) site: Arc<str>,
+}
+
+impl OfTenant for Held {
+    fn tenant(&self) -> TenantId {
+        self.leased.delivery.tenant
+    }
 }
 
 #[derive(Debug)]

@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Beside it the keeper shares out the Sources among the nodes of one store; scheduler, ISPs and sessions use those that are
-//! ours. Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
+//! ours. The bookkeeper writes down who has which name. Whoever holds a leased Delivery renews its lease; what an actor loses in a panic is leased again when its lease ends.
 
+pub mod bookkeeper;
 pub mod crafter;
 pub mod domain_holds;
 pub mod engine;
@@ -43,6 +44,10 @@ pub mod session;
 pub mod settler;
 pub mod spawner;
 pub mod supervisor;
+mod tenants_in_lanes;
 pub mod told;
 pub mod tools;
+pub mod warmer;
+mod warmup_record;
+pub mod warmups;
 pub mod watchdog;

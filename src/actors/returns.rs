@@ -23,6 +23,16 @@ pub(super) fn parking(lease: LeaseRef, lane: &Lane, shut_until: Option<Timestamp
     }
 }
 
+/// A Delivery that waits for more room in the warm-up of its lane.
+pub(super) fn over_cap(lease: LeaseRef, lane: &Lane, until: Timestamp) -> Parking {
+    Parking {
+        lease,
+        lane: lane.clone(),
+        why: Why::WarmupCap,
+        until: Some(until),
+    }
+}
+
 /// Leaves Deliveries to wait under their lanes.
 pub(super) fn park(tools: &Tools, parkings: Vec<Parking>) {
     if parkings.is_empty() {

@@ -3,7 +3,12 @@
 //! Takes wake-ups, answers of the queue and of MX lookups, and credit from lanes; gives offers to ISP actors, parkings to
 //! the queue, and settlements of what needs no attempt. Holds leased work only while its domain is being looked up.
 //! Never waits inside a handler: each call to a seam is a task that reports by message. What it goes through is in order, so
-//! that a run on made-up time can be replayed.
+//! that a run on made-up time can be replayed. What waits in the store for a lane, or for its tenant, is in `parked` and
+//! `held`; which Source mail goes from in `route`.
+
+mod held;
+mod parked;
+mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,13 +19,18 @@ use super::returns;
 use super::settler::SettlerMessage;
 use super::supervisor::{Handle, Part, PartContext, SendError, start};
 use super::tools::{Crew, Tools};
-use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, SourceId, Why};
+use crate::domain::{Class, Destination, DnsFailure, Lane, ProviderId, Shelf, Stream, TenantId, Why};
 pub use crate::policy::fairness::Credit;
-use crate::policy::fairness::{LaneCredit, lane_credit, may_offer};
-use crate::policy::ownership::Standing;
-use crate::policy::routing::{self, Choice};
+use crate::policy::fairness::LaneCredit;
+use crate::policy::routing;
 use crate::policy::settlement::{self, Waiting};
-use crate::queue::{LeaseRef, Leased, Parking, QueueError};
+use crate::policy::shares::Weights;
+use crate::policy::shelves::{Shelves, Turn};
+use crate::policy::tenant_policy::TenantSettings;
+use crate::queue::{LeaseRef, Leased, QueueError};
+use held::Held;
+use parked::Shelved;
+use route::Route;
 
 /// The scheduler. One for each engine.
 #[derive(Debug)]
@@ -31,8 +41,13 @@ pub struct Scheduler {
     leasing: [bool; 3],
     isps: Isps,
     lanes: BTreeMap<Lane, LaneCredit>,
-    parked: BTreeSet<Lane>,
+    tenants: Arc<TenantSettings>,
+    weights: Weights,
+    shelves: Shelves,
     unparking: BTreeSet<Lane>,
+    held: Held,
+    /// Of the batch in hand, what stays at the blocked lane that it is to leave.
+    stayed: usize,
     awaiting: BTreeMap<String, Vec<Leased>>,
     awaiting_count: [usize; 3],
     ticks: u64,
@@ -48,12 +63,14 @@ pub enum SchedulerMessage {
     Wake,
     /// The queue answered.
     Leased(Class, usize, Result<Vec<Leased>, QueueError>),
-    /// The queue answered for a lane.
-    Unparked(Lane, usize, Result<Vec<Leased>, QueueError>),
-    /// Lanes that hold parked work.
+    /// The queue answered for a shelf of a lane.
+    Unparked(Turn, Purpose, Result<Vec<Leased>, QueueError>),
+    /// The queue answered for the mail of a stream that was held back; so much was asked for.
+    Released((TenantId, Stream), usize, Result<Vec<Leased>, QueueError>),
+    /// Names of shelves that hold parked work.
     Parked(Vec<Lane>),
-    /// Work waits under these lanes now. Whoever looked for it before has found nothing.
-    WereParked(BTreeSet<Lane>),
+    /// Work waits on these shelves now. Whoever looked for it before has found nothing.
+    WereParked(BTreeSet<(Shelf, Class)>),
     /// A lookup ended.
     Resolved(String, Result<Arc<Destination>, DnsFailure>),
     /// A lane can take more, or less.
@@ -66,6 +83,28 @@ pub enum SchedulerMessage {
     Sources,
     /// Stop taking work.
     Drain,
+}
+
+/// What work is taken off a shelf for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its lane has places.
+    Lane,
+    /// Its lane is blocked for our address, and another may take it.
+    Elsewhere,
+}
+
+/// Where work in hand comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin<'l> {
+    /// From the line.
+    Line,
+    /// From a shelf of this lane, which had places for it.
+    Lane(&'l Lane),
+    /// From a shelf of this lane, which is blocked.
+    Blocked(&'l Lane),
+    /// From what was held back for its tenant.
+    Held,
 }
 
 /// Ticks between two looks at the lanes that hold parked work, in case a message about their credit was lost.
@@ -88,6 +127,7 @@ impl Scheduler {
     #[must_use]
     pub fn new(tools: Tools, crew: Crew, isps: Isps) -> Self {
         let rooms = tools.sources.iter().map(|source| source.room.clone()).collect();
+        let tenants = tools.reputation.settings();
         Self {
             tools,
             crew,
@@ -95,8 +135,12 @@ impl Scheduler {
             leasing: [false; 3],
             isps,
             lanes: BTreeMap::new(),
-            parked: BTreeSet::new(),
+            weights: tenants.weights(),
+            tenants,
+            shelves: Shelves::default(),
             unparking: BTreeSet::new(),
+            held: Held::default(),
+            stayed: 0,
             awaiting: BTreeMap::new(),
             awaiting_count: [0; 3],
             ticks: 0,
@@ -130,32 +174,6 @@ impl Scheduler {
         }
     }
 
-    fn lease_parked(&mut self, lane: &Lane, context: &PartContext<'_, Self>) {
-        let credit = self.credit(lane);
-        let room = credit.left.min(self.tools.settings.look_ahead.batch);
-        if self.tools.draining.has_begun()
-            || room == 0
-            || !self.may_unpark(lane)
-            || !self.parked.contains(lane)
-            || !self.unparking.insert(lane.clone())
-        {
-            return;
-        }
-        let (tools, me, lane) = (self.tools.clone(), context.handle(), lane.clone());
-        actix::spawn(async move {
-            let now = tools.surroundings.clock.now();
-            let until = now.plus(tools.settings.lease);
-            let answer = tools.queue.lease_parked(&lane, room, now, until).await;
-            report(&me, SchedulerMessage::Unparked(lane, room, answer)).await;
-        });
-    }
-
-    /// Our own lanes, and those whose Source has no owner: what waits there goes another way.
-    fn may_unpark(&self, lane: &Lane) -> bool {
-        let now = self.tools.surroundings.clock.now();
-        self.tools.ownership.standing(&lane.source, now) != Standing::Others
-    }
-
     /// What we knew of lanes whose Source is not ours is worth nothing any more.
     fn sources_changed(&mut self, context: &PartContext<'_, Self>) {
         let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
@@ -168,20 +186,8 @@ impl Scheduler {
         self.lease_due(context);
     }
 
-    fn look_for_parked(&self, context: &PartContext<'_, Self>) {
-        let (queue, me) = (Arc::clone(&self.tools.queue), context.handle());
-        actix::spawn(async move {
-            if let Ok(lanes) = queue.parked_lanes(PARKED_LANES_MAX).await
-                && !lanes.is_empty()
-            {
-                let lanes = lanes.into_iter().map(|(lane, _)| lane).collect();
-                report(&me, SchedulerMessage::Parked(lanes)).await;
-            }
-        });
-    }
-
-    /// Brings leased work on its way. `unparked` is the lane it was parked under.
-    fn dispatch(&mut self, batch: Vec<Leased>, unparked: Option<&Lane>, context: &PartContext<'_, Self>) {
+    /// Brings leased work on its way.
+    fn dispatch(&mut self, batch: Vec<Leased>, origin: Origin<'_>, context: &PartContext<'_, Self>) {
         let mut offers: BTreeMap<Lane, Vec<(Leased, Arc<Destination>)>> = BTreeMap::new();
         let mut parkings = Vec::new();
         let now = self.tools.surroundings.clock.now();
@@ -211,9 +217,14 @@ impl Scheduler {
                     continue;
                 }
             };
-            match self.route(&leased, &destination, unparked) {
+            if let Some(held) = self.hold(&leased, origin, now) {
+                parkings.push(held);
+                continue;
+            }
+            match self.route(&leased, &destination, origin) {
                 Route::Offer(lane) => offers.entry(lane).or_default().push((leased, destination)),
-                Route::Park(lane) => parkings.push(self.parking(leased.lease(), &lane)),
+                Route::Park(lane) => parkings.push(self.shelved(&leased, &lane)),
+                Route::Warmup(lane, until) => parkings.push(self.over_cap(&leased, &lane, until)),
                 Route::Nowhere => {
                     let due_at = now.plus(self.tools.settings.lease);
                     returns::give_back_for(&self.tools, vec![leased.lease()], due_at, Why::NoSource);
@@ -226,43 +237,17 @@ impl Scheduler {
         self.park(parkings, context);
     }
 
-    fn route(&mut self, leased: &Leased, destination: &Destination, unparked: Option<&Lane>) -> Route {
-        let (now, ownership) = (self.tools.surroundings.clock.now(), &self.tools.ownership);
-        let lane_of = |source: &SourceId| Lane {
-            source: source.clone(),
-            provider: destination.provider.clone(),
-        };
-        let standing = |source: &SourceId| ownership.standing(source, now);
-        let lane = match routing::choose(&self.rooms, &leased.delivery, standing) {
-            Choice::Send(source) => lane_of(source),
-            Choice::Leave(source) => return Route::Park(lane_of(source)),
-            Choice::Nowhere => return Route::Nowhere,
-        };
-        let full = lane_credit(destination.limits.connections);
-        let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit::of(full));
-        // Work that comes out of the park was counted when it was asked for.
-        let may = if unparked == Some(&lane) {
-            credit.left > 0
-        } else {
-            may_offer(leased.delivery.class, credit.left, credit.full)
-        };
-        if may {
-            credit.left -= 1;
-            return Route::Offer(lane);
-        }
-        Route::Park(lane)
-    }
-
     fn offer(
         &mut self,
         lane: &Lane,
         work: Vec<(Leased, Arc<Destination>)>,
-        parkings: &mut Vec<Parking>,
+        parkings: &mut Vec<Shelved>,
         context: &PartContext<'_, Self>,
     ) {
-        let leases: Vec<LeaseRef> = work.iter().map(|(leased, _)| leased.lease()).collect();
+        let places = work.len();
+        let shelved: Vec<Shelved> = work.iter().map(|(leased, _)| self.shelved(leased, lane)).collect();
         let Some(isp) = self.isp(&lane.provider, context) else {
-            parkings.extend(leases.into_iter().map(|lease| self.parking(lease, lane)));
+            parkings.extend(shelved);
             return;
         };
         if let Err(error) = isp.try_send(IspMessage::Offer(lane.source.clone(), work)) {
@@ -270,9 +255,9 @@ impl Scheduler {
                 self.isps.forget(&lane.provider);
             }
             if let Some(credit) = self.lanes.get_mut(lane) {
-                credit.left += leases.len();
+                credit.left += places;
             }
-            parkings.extend(leases.into_iter().map(|lease| self.parking(lease, lane)));
+            parkings.extend(shelved);
         }
     }
 
@@ -325,7 +310,7 @@ impl Scheduler {
             *count = count.saturating_sub(1);
         }
         match answer {
-            Ok(_) => self.dispatch(waiting, None, context),
+            Ok(_) => self.dispatch(waiting, Origin::Line, context),
             Err(failure) => waiting
                 .into_iter()
                 .for_each(|leased| returns::settle(&self.crew, SettlerMessage::Unresolved(leased, failure))),
@@ -337,27 +322,6 @@ impl Scheduler {
             credit.change(change);
         }
         self.lease_parked(lane, context);
-    }
-
-    fn parking(&self, lease: LeaseRef, lane: &Lane) -> Parking {
-        returns::parking(lease, lane, self.lanes.get(lane).and_then(|credit| credit.shut_until))
-    }
-
-    fn credit(&self, lane: &Lane) -> LaneCredit {
-        // A lane not seen since the start: its first parked deliveries tell its real size.
-        self.lanes.get(lane).copied().unwrap_or(LaneCredit::of(lane_credit(1)))
-    }
-
-    fn park(&mut self, parkings: Vec<Parking>, context: &PartContext<'_, Self>) {
-        if parkings.is_empty() {
-            return;
-        }
-        let lanes: BTreeSet<Lane> = parkings.iter().map(|parking| parking.lane.clone()).collect();
-        let (tools, me) = (self.tools.clone(), context.handle());
-        actix::spawn(async move {
-            returns::park_now(&tools, parkings).await;
-            report(&me, SchedulerMessage::WereParked(lanes)).await;
-        });
     }
 
     fn drain(&mut self) {
@@ -373,12 +337,6 @@ impl Scheduler {
             }
         }
     }
-}
-
-enum Route {
-    Offer(Lane),
-    Park(Lane),
-    Nowhere,
 }
 
 /// Sends a result back; when the scheduler panics over it, its leases end and the work comes again.
@@ -412,7 +370,9 @@ impl Part for Scheduler {
                 self.ticks += 1;
                 if self.ticks.is_multiple_of(TICKS_BETWEEN_PARKED_LOOKS) {
                     self.look_for_parked(context);
+                    self.leave_blocked_lanes(context);
                 }
+                self.look_at_tenants(context);
                 context.after(self.tools.settings.tick, SchedulerMessage::Tick);
                 self.lease_due(context);
             }
@@ -421,36 +381,15 @@ impl Part for Scheduler {
                 self.leasing[class.index()] = false;
                 let batch = self.taken(answer);
                 let more = batch.len() >= asked;
-                self.dispatch(batch, None, context);
+                self.dispatch(batch, Origin::Line, context);
                 if more {
                     self.lease_due(context);
                 }
             }
-            SchedulerMessage::Unparked(lane, asked, answer) => {
-                self.unparking.remove(&lane);
-                let batch = self.taken(answer);
-                if batch.len() < asked {
-                    self.parked.remove(&lane);
-                }
-                self.dispatch(batch, Some(&lane), context);
-                self.lease_parked(&lane, context);
-            }
-            SchedulerMessage::Parked(lanes) => {
-                self.parked.extend(lanes.iter().cloned());
-                lanes.iter().for_each(|lane| self.lease_parked(lane, context));
-            }
-            SchedulerMessage::WereParked(lanes) => {
-                self.parked.extend(lanes.iter().cloned());
-                // Places may have become free meanwhile; what is kept for codes stays free.
-                let has_room = |credit: LaneCredit| may_offer(Class::Broadcast, credit.left, credit.full);
-                for lane in lanes
-                    .into_iter()
-                    .filter(|lane| has_room(self.credit(lane)))
-                    .collect::<Vec<_>>()
-                {
-                    self.lease_parked(&lane, context);
-                }
-            }
+            SchedulerMessage::Unparked(turn, purpose, answer) => self.unparked(&turn, purpose, answer, context),
+            SchedulerMessage::Released(stream, asked, answer) => self.released(stream, asked, answer, context),
+            SchedulerMessage::Parked(names) => self.found_parked(&names, context),
+            SchedulerMessage::WereParked(shelves) => self.were_parked(shelves, context),
             SchedulerMessage::Resolved(domain, answer) => self.resolved(&domain, answer, context),
             SchedulerMessage::Credit(lane, change) => self.change_credit(&lane, change, context),
             SchedulerMessage::IspStarted(provider) => self.forget_lanes(&provider, context),

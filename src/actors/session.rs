@@ -15,11 +15,13 @@ use tokio::sync::oneshot;
 
 use super::domain_holds;
 use super::isp::{IspMessage, Work};
+use super::returns;
 use super::sender::OpenOrder;
 use super::settler::{Settler, SettlerMessage, Withheld};
 use super::supervisor::{Handle, Part, SendError};
 use super::told::Origin;
 use super::tools::{SourceSettings, Tools};
+use super::warmups::Reservation;
 use crate::domain::{Attempt, AttemptOutcome, DeliveryId, DnsFailure, Failure, Fence, MessageId, Stage, Timestamp};
 use crate::policy::dot_guard::Holding;
 use crate::policy::seed::seed_of;
@@ -268,6 +270,14 @@ async fn deliver(
         stage,
         outcome,
     };
+    let reserved = match tools.warmups.reserve(&plan.order.lane, started_at) {
+        Ok(reserved) => reserved,
+        Err(until) => {
+            unanswered(plan, started_at).await;
+            let parking = returns::over_cap(leased.lease(), &plan.order.lane, until);
+            return returns::park_now(tools, vec![parking]).await;
+        }
+    };
     let tls = session.is_tls();
     let crafted = match tools.crafter.craft(&leased.delivery).await {
         Ok(crafted) => crafted,
@@ -280,7 +290,8 @@ async fn deliver(
     let held_until = AtomicU64::new(leased.until.0);
     let gate = || {
         in_hand.lock().unwrap_or_else(PoisonError::into_inner).intent = Some(host.to_owned());
-        gate(tools, &leased, &held_until, &plan.order.lane, host, &refused)
+        let (lane, reserved) = (&plan.order.lane, reserved.as_ref());
+        gate(tools, &leased, &held_until, (lane, reserved), host, &refused)
     };
     let mail = Outgoing {
         mail_from: &crafted.mail_from,
@@ -302,19 +313,22 @@ async fn deliver(
         TransactionOutcome::Failed(failure) => AttemptOutcome::Failed(failure),
         TransactionOutcome::Withheld => {
             let why = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-            unanswered(plan, started_at).await;
-            tools
-                .lanes
-                .domains
-                .unsent(&plan.order.lane.provider, &crafted.domain, started_at);
-            return tell(&plan.settler, || {
-                SettlerMessage::Withheld(Box::new(leased.clone()), why)
-            })
-            .await;
+            return withheld(plan, &leased, started_at, &crafted.domain, why).await;
         }
     };
     let attempt = attempt(transaction.stage, outcome, clock.now(), tls);
     report(plan, attempt, leased, before, Some(crafted.domain)).await;
+}
+
+/// The dot did not leave: the lane, the domain and the settler hear of it.
+async fn withheld(plan: &SessionPlan, leased: &Leased, started: Timestamp, domain: &Arc<str>, why: Option<Withheld>) {
+    unanswered(plan, started).await;
+    let domains = &plan.tools.lanes.domains;
+    domains.unsent(&plan.order.lane.provider, domain, started);
+    tell(&plan.settler, || {
+        SettlerMessage::Withheld(Box::new(leased.clone()), why)
+    })
+    .await;
 }
 
 /// The lane hears that a message it gave out will not be answered: it may have been its canary.
@@ -338,17 +352,20 @@ async fn gate(
     tools: &Tools,
     leased: &Leased,
     held_until: &AtomicU64,
-    lane: &crate::domain::Lane,
+    (lane, reserved): (&crate::domain::Lane, Option<&Reservation>),
     host: &str,
     refused: &Mutex<Option<Withheld>>,
 ) -> bool {
     fail::fail_point!("before-intent", |_| false);
+    let now = tools.surroundings.clock.now();
+    let charge = reserved.and_then(|reserved| reserved.charge(now));
     let intent = Intent {
         lease: leased.lease(),
         attempt: leased.delivery.attempts + 1,
         lane: lane.clone(),
         host: host.to_owned(),
-        at: tools.surroundings.clock.now(),
+        at: now,
+        charge,
     };
     if sabotage::is(Bug::SkipIntent) {
         return true;
@@ -364,6 +381,13 @@ async fn gate(
         false => None,
     };
     let now = tools.surroundings.clock.now();
+    if let (Some(reserved), Some(charge)) = (reserved, charge) {
+        match &answer {
+            Some(Ok(IntentAnswer::Recorded)) => reserved.charged(charge, now),
+            Some(Ok(IntentAnswer::Refused(IntentRefusal::WarmupCap))) => reserved.over_cap(charge, now),
+            _ => {}
+        }
+    }
     let counts = holding(tools, held_until, lane, now).counts(asked_at, now) || sabotage::is(Bug::IntentSleptOver);
     let withheld = match answer {
         Some(Ok(IntentAnswer::Recorded)) if counts => {
@@ -375,6 +399,9 @@ async fn gate(
         Some(Ok(IntentAnswer::Refused(IntentRefusal::Stale))) => Withheld::Stale,
         Some(Ok(IntentAnswer::Refused(IntentRefusal::Expired))) => Withheld::Expired,
         Some(Ok(IntentAnswer::Refused(IntentRefusal::Suppressed))) => Withheld::Suppressed,
+        Some(Ok(IntentAnswer::Refused(IntentRefusal::WarmupCap))) => {
+            Withheld::OverCap(reserved.map_or(now, |reserved| reserved.until(now)))
+        }
         Some(Err(error)) => {
             tools.surroundings.observer.store_error(&error);
             if sabotage::is(Bug::IntentErrorIgnored) {

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use super::isp::IspMessage;
 use super::supervisor::{Part, PartContext};
-use super::told::{Origin, Told};
+use super::told::{self, Origin, Told};
 use super::tools::Tools;
 use crate::domain::{
-    Attempt, AttemptOutcome, Delivery, DnsFailure, Failure, Lane, ProviderId, Settlement, Stage, Timestamp, Verdict,
+    Attempt, AttemptOutcome, Cause, Delivery, DnsFailure, Failure, Lane, ProviderId, Settlement, Stage, Timestamp,
+    Verdict,
 };
+use crate::observe::reputation::Told as Heard;
 use crate::policy::seed::seed_of;
 use crate::policy::settlement;
 use crate::queue::{LeaseRef, Leased, Queue, QueueError, SettleAnswer};
@@ -32,6 +34,8 @@ pub enum Withheld {
     Suppressed,
     /// The INTENT could not be recorded.
     Unrecorded,
+    /// The warm-up of the lane has had its share until then.
+    OverCap(Timestamp),
     /// The lease, or the claim to the Source, is or may be over by the time the dot is on the wire.
     Late,
 }
@@ -45,6 +49,7 @@ impl Withheld {
             Self::Expired => "expired",
             Self::Suppressed => "suppressed",
             Self::Unrecorded => "unrecorded",
+            Self::OverCap(_) => "warmup_cap",
             Self::Late => "late",
         }
     }
@@ -77,6 +82,10 @@ pub struct Pending {
     settlement: Settlement,
     delivery: Delivery,
     lane: Option<Lane>,
+    /// Why, unless it was delivered; for the reputation of whom it blames.
+    cause: Option<Cause>,
+    /// The domain it was sent from, if it got as far as that.
+    domain: Option<Arc<str>>,
 }
 
 /// Settlements that are not durable yet; shared with the factory, so that a restart finds them.
@@ -228,8 +237,12 @@ impl Settler {
         let observer = &self.tools.surroundings.observer;
         observer.judged(provider, attempt, &judgement, now);
         let verdict = judgement.verdict;
+        let domain = origin.as_ref().and_then(|origin| origin.domain.clone());
         if let (Some(origin), Some(lane)) = (origin, &attempt.lane) {
             let told = Told::of(attempt, &verdict, origin.before);
+            self.tools
+                .warmups
+                .answered(lane, told.report.delivered, told.report.action, now);
             // A lost signal costs a little politeness, nothing else.
             let _ = origin
                 .isp
@@ -238,6 +251,7 @@ impl Settler {
                 self.tell_domain(&lane.provider, domain, &verdict, attempt.started_at, now);
             }
         }
+        let cause = told::cause(&verdict).cloned();
         let seed = seed_of(&[
             leased.delivery.id.message.0.as_u64_pair().1,
             u64::from(leased.delivery.id.recipient),
@@ -255,6 +269,8 @@ impl Settler {
             settlement,
             delivery: leased.delivery,
             lane: attempt.lane.clone(),
+            cause,
+            domain,
         });
     }
 
@@ -302,6 +318,7 @@ impl Settler {
             Some(Withheld::Stale) => return,
             Some(Withheld::Expired) => settlement::expired(&leased.delivery, leased.fence, now),
             Some(Withheld::Suppressed) => settlement::suppressed(&leased.delivery, leased.fence, now),
+            Some(Withheld::OverCap(until)) => settlement::over_cap(&leased.delivery, leased.fence, until, now),
             Some(Withheld::Unrecorded | Withheld::Late) | None => {
                 settlement::unrecorded(&leased.delivery, leased.fence, settings, now)
             }
@@ -310,6 +327,8 @@ impl Settler {
             settlement,
             delivery: leased.delivery,
             lane: None,
+            cause: None,
+            domain: None,
         });
     }
 
@@ -327,6 +346,8 @@ impl Settler {
             settlement,
             delivery: leased.delivery,
             lane: None,
+            cause: None,
+            domain: None,
         });
     }
 
@@ -367,6 +388,25 @@ impl Settler {
         });
     }
 
+    /// What is durable now counts for and against names.
+    fn judge_names(&self, stored: &Stored) {
+        let settled = stored
+            .answers
+            .iter()
+            .filter(|(_, answer)| *answer == SettleAnswer::Settled);
+        let told = settled.map(|(pending, _)| Heard {
+            delivery: &pending.delivery,
+            settlement: &pending.settlement,
+            cause: pending.cause.as_ref(),
+            lane: pending.lane.as_ref(),
+            domain: pending.domain.as_ref(),
+        });
+        let now = self.tools.surroundings.clock.now();
+        for change in self.tools.reputation.settled(told, now) {
+            self.tools.surroundings.observer.tenant_graded(&change);
+        }
+    }
+
     fn stored(&mut self, stored: Stored, context: &mut PartContext<'_, Self>) {
         self.storing = false;
         let observer = &self.tools.surroundings.observer;
@@ -376,6 +416,7 @@ impl Settler {
                 observer.settled(&pending.delivery, &pending.settlement, pending.lane.as_ref());
             }
         }
+        self.judge_names(&stored);
         for (pending, error) in &stored.damaged {
             observer.store_error(error);
             tracing::error!(delivery = %pending.delivery.id, next = ?pending.settlement.next, "what became of it cannot be stored: {error}");
@@ -412,6 +453,8 @@ impl Part for Settler {
                 settlement,
                 delivery,
                 lane: None,
+                cause: None,
+                domain: None,
             }),
             SettlerMessage::Withheld(leased, why) => self.withheld(*leased, why),
             SettlerMessage::Panicked(leased, host) => self.panicked(*leased, host.as_deref()),

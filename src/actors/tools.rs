@@ -16,11 +16,13 @@ use super::sender::Sender;
 use super::settler::Settler;
 use super::spawner::Spawner;
 use super::supervisor::{Handle, Surroundings};
+use super::warmups::{WarmupSettings, Warmups};
 use crate::current::Current;
 use crate::domain::{Lane, SourceId};
+use crate::observe::Reputation;
 use crate::policy::fairness::LookAhead;
 use crate::policy::lane_gate::{LaneGateSettings, Live};
-use crate::policy::routing::SourceRoom;
+use crate::policy::routing::{SHARED_POOL, SourceRoom};
 use crate::policy::settlement::SettlementSettings;
 use crate::queue::Queue;
 use crate::resolver::Destinations;
@@ -38,6 +40,8 @@ pub struct EngineSettings {
     pub session_idle_longest: Duration,
     /// How much is taken from the queue ahead.
     pub look_ahead: LookAhead,
+    /// The pool that mail of each class goes from, by [`crate::domain::Class::index`], unless its tenant has one.
+    pub pools: [String; 3],
     /// How lanes yield.
     pub gate: LaneGateSettings,
     /// How attempts are settled, at the start; `Tools::figures` has what counts now.
@@ -52,14 +56,16 @@ pub struct EngineSettings {
     pub accepts_in_flight_max: usize,
     /// Messages whose deliveries are all final are deleted after this.
     pub retention: Duration,
-    /// How often the list of unknown replies is written.
-    pub reviews_every: Duration,
     /// Between two times that what lanes learnt is written down.
     pub remember_every: Duration,
+    /// How often the list of unknown replies is written.
+    pub reviews_every: Duration,
     /// Room in the mailbox of each actor.
     pub mailbox: usize,
     /// Settlements in one commit at most.
     pub settle_batch_max: usize,
+    /// Which Sources are warmed up.
+    pub warmup: WarmupSettings,
 }
 
 impl Default for EngineSettings {
@@ -69,6 +75,7 @@ impl Default for EngineSettings {
             tick: Duration::from_millis(200),
             session_idle_longest: Duration::from_secs(10),
             look_ahead: LookAhead::default(),
+            pools: [SHARED_POOL; 3].map(str::to_owned),
             gate: LaneGateSettings::default(),
             settlement: SettlementSettings::default(),
             addresses_per_attempt_max: 5,
@@ -76,10 +83,11 @@ impl Default for EngineSettings {
             providers_max: 10_000,
             accepts_in_flight_max: 4_096,
             retention: Duration::from_secs(30 * 24 * 3600),
-            reviews_every: Duration::from_secs(60),
             remember_every: Duration::from_secs(10),
+            reviews_every: Duration::from_secs(60),
             mailbox: 8_192,
             settle_batch_max: 500,
+            warmup: WarmupSettings::default(),
         }
     }
 }
@@ -126,6 +134,10 @@ pub struct Tools {
     pub lanes: Arc<LaneBook>,
     /// Whose the Sources are.
     pub ownership: Arc<Ownership>,
+    /// Warm-ups of Sources; outlive a restarted actor.
+    pub warmups: Arc<Warmups>,
+    /// Who has which name, and what follows; outlives a restarted actor.
+    pub reputation: Arc<Reputation>,
     /// Whether the engine is being stopped; outlives a restarted actor, so that none begins anew.
     pub draining: Draining,
 }

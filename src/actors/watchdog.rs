@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::supervisor::{Handle, Part, PartContext, start};
 use super::tools::Tools;
-use crate::domain::{Lane, Timestamp, Why};
+use crate::domain::{Lane, Shelf, Timestamp, Why};
 use crate::policy::census::Round;
 use crate::queue::{QueueError, WaitersCursor, WaitersPage};
 
@@ -102,7 +102,7 @@ async fn lanes(tools: Tools) {
                     .of(lane, now)
                     .map_or(Why::LaneFull, |told| told.why)
             };
-            let mut rows: Vec<(Lane, Why, u64)> = lanes
+            let mut rows: Vec<(Lane, Why, u64)> = Shelf::by_lane(&lanes)
                 .into_iter()
                 .map(|(lane, waiting)| {
                     let why = why(&lane);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::answer::time;
 use super::state::ApiState;
 use crate::actors::inquiries::Inquiries;
-use crate::domain::{Delivery, Place, Timestamp, Why};
+use crate::domain::{Delivery, Place, Shelf, Timestamp, Why};
 use crate::policy::projection::{Explanation, Projection, explain};
 
 /// Deliveries of one message whose places are asked for.
@@ -45,7 +45,7 @@ impl ApiState {
         };
         let inquiries = self.inquiries.as_ref();
         let lane = match &place {
-            Place::Parked { lane, .. } => Some(lane.clone()),
+            Place::Parked { lane, .. } => Shelf::of(lane).lane().cloned(),
             Place::Leased(_) => match inquiries {
                 Some(inquiries) => inquiries.in_hand(delivery).await,
                 None => None,
@@ -58,6 +58,10 @@ impl ApiState {
         let nobody = |inquiries: &Inquiries| !inquiries.may_take(delivery.class, now);
         if told.why == Why::Queued && inquiries.is_some_and(nobody) {
             told.why = Why::NoSource;
+        }
+        let elsewhere = told.lane.as_ref().zip(inquiries);
+        if elsewhere.is_some_and(|(lane, ask)| ask.is_elsewhere(&lane.source, now)) {
+            told.why = Why::SourceElsewhere;
         }
         Some(told)
     }

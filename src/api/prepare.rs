@@ -14,6 +14,7 @@ use crate::domain::{
     Class, MessageId, Problem, Recipient, Role, Stream, Submission, SubmittedContent, TenantId, Timestamp, Variables,
 };
 use crate::policy::admission::{Admitted, Arrival, Facts, admit, class_of};
+use crate::policy::tenant_policy::Grade;
 use crate::queue::{Accept, Accepted, IdempotencyKey, StoredResponse};
 
 /// Prepares mails; gives an answer for each, in their order. All get ids in one partition of the store, that of `partition` or
@@ -99,13 +100,13 @@ async fn prepare_one(
         pinned: template.as_ref().map(|template| template.pinned.clone()),
         subject: String::new(),
     };
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = paused(state, tenant, &submission).into_iter().collect();
     match (&submission.content, template) {
         (SubmittedContent::Inline { subject, .. }, _) => facts.subject.clone_from(subject),
         (SubmittedContent::Template { subject, variables, .. }, Some(template)) => {
             match try_out(&template, variables, &submission.recipients) {
                 Ok(rendered) => facts.subject = subject.clone().unwrap_or(rendered),
-                Err(found) => problems = found,
+                Err(found) => problems.extend(found),
             }
         }
         (SubmittedContent::Template { .. }, None) => {}
@@ -118,6 +119,21 @@ async fn prepare_one(
             Err(found)
         }
     })
+}
+
+/// What stands against mail of a stream that is paused. Codes are never refused.
+fn paused(state: &ApiState, tenant: TenantId, submission: &Submission) -> Option<Problem> {
+    let class = class_of(submission).ok()?;
+    let (grade, _) = state.reputation.grade(tenant, class);
+    let stream = class.stream().name();
+    let detail = || {
+        let standings = state.reputation.standings().into_iter();
+        let mut own = standings.filter(|(other, of, _)| *other == tenant && *of == class.stream());
+        let reason = own.next().and_then(|(_, _, mut history)| history.pop());
+        let reason = reason.map(|standing| standing.reason).unwrap_or_default();
+        format!("Your {stream} mail is paused: {reason}. Whoever runs this service can resume it.")
+    };
+    (grade == Grade::Paused).then(|| Problem::new("/class", "tenant_paused", detail()))
 }
 
 /// The template that a mail names: one of the tenant's, else a built-in one; compiled.

@@ -16,7 +16,8 @@ use crate::domain::Problem;
 use crate::queue::QueueError;
 
 /// Codes that lead the document when all its errors have the same one; other mixtures are `validation_error`.
-const LEADING: [(&str, &str); 4] = [
+const LEADING: [(&str, &str); 5] = [
+    ("tenant_paused", "This mail is paused"),
     ("template_variable_missing", "A template variable is missing"),
     ("template_not_found", "There is no such template"),
     ("invalid_attachment", "An attachment is not acceptable"),
@@ -269,6 +270,7 @@ impl ApiError {
         };
         let batch = matches!(self, Self::InvalidBatch(_));
         match leading {
+            Some((code @ "tenant_paused", title)) => Shape::new(403, code, title, detail),
             Some(("domain_not_verified", title)) if !batch => Shape::new(403, "domain_not_verified", title, detail),
             Some((code, title)) if *code != "domain_not_verified" => Shape::new(422, code, title, detail),
             _ => Shape::new(422, "validation_error", "Validation failed", detail),

@@ -20,7 +20,7 @@ use super::settings::ApiSettings;
 use crate::actors::inquiries::Inquiries;
 use crate::clock::Clock;
 use crate::domain::{DomainStatus, KeyScope, TenantId, Timestamp};
-use crate::observe::Observer;
+use crate::observe::{Observer, Reputation};
 use crate::policy::admission::AdmissionSettings;
 use crate::queue::{IdempotencyKey, Queue};
 use crate::resolver::Resolver;
@@ -43,6 +43,8 @@ pub struct ApiParts {
     pub settings: ApiSettings,
     /// Settings of admission.
     pub admission: AdmissionSettings,
+    /// Who may send, and how good a name everybody has.
+    pub reputation: Arc<Reputation>,
 }
 
 /// What all handlers share. One for all workers.
@@ -55,6 +57,7 @@ pub struct ApiState {
     pub(crate) observer: Arc<Observer>,
     pub(crate) settings: ApiSettings,
     pub(crate) admission: AdmissionSettings,
+    pub(crate) reputation: Arc<Reputation>,
     /// The way to the actors; none without an engine.
     pub(crate) inquiries: Option<Inquiries>,
     pub(crate) budget: Arc<Budget>,
@@ -88,6 +91,7 @@ impl ApiState {
             observer: parts.observer,
             settings: parts.settings,
             admission: parts.admission,
+            reputation: parts.reputation,
             inquiries: None,
         }
     }
@@ -97,6 +101,12 @@ impl ApiState {
     pub fn asking(mut self, inquiries: Inquiries) -> Self {
         self.inquiries = Some(inquiries);
         self
+    }
+
+    /// Who has which name: complaints are told to it.
+    #[must_use]
+    pub fn reputation(&self) -> &Reputation {
+        &self.reputation
     }
 
     /// From now on, calls that would store something are refused and `/readyz` says no; reading goes on.

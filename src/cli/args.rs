@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{
-    check_config, demo, doctor, keys, lanes, migrate, nodes, output, reload, rules, serve, unclassified, why, why_all,
-};
+use super::tenants::{self, TenantAction};
+use super::{check_config, demo, doctor, keys, lanes, migrate, nodes, output};
+use super::{reload, rules, serve, unclassified, warmup, why, why_all};
 
 /// Posthaste: a self-hosted email API platform and delivery engine.
 ///
@@ -91,6 +91,15 @@ pub enum Command {
     /// A node says that it is there six times in a lease (`engine.lease`). One that died is listed until its time is over;
     /// then the others take its sources.
     Nodes,
+    /// Show how far the warm-ups of new sources are: today's cap, what is used of it, and tomorrow's.
+    ///
+    /// State: growing; unused (less than half of the cap went out, so it stays); held (too many deferrals or complaints);
+    /// halved (a block); idle (no mail for two weeks); done (no cap any more).
+    Warmup {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Have the running engine read its config and rules again, as SIGHUP does.
     ///
     /// Everything is checked first: a bad file changes nothing, and what is wrong with it is the answer. Says what is in use
@@ -107,6 +116,12 @@ pub enum Command {
         /// Print JSON, one reply a line: what `posthaste rules replay` reads.
         #[arg(long)]
         json: bool,
+    },
+    /// Show how tenants are treated for their bounces and complaints; pause or resume a stream of one.
+    Tenants {
+        /// What to do; nothing shows them.
+        #[command(subcommand)]
+        action: Option<TenantAction>,
     },
     /// Say why a message has not gone out yet, or what became of it.
     Why {
@@ -145,7 +160,7 @@ pub struct DemoArgs {
     /// How many mails to send.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub messages: u64,
-    /// Print one JSON object as the last line of standard output.
+    /// Print what the lanes do as one JSON object every two seconds, and the balance as the last line of standard output.
     #[arg(long)]
     pub json: bool,
 }
@@ -216,6 +231,7 @@ pub fn run(cli: Cli) -> ExitCode {
             lanes::run(cli.config, source.as_deref().zip(provider.as_deref()), json)
         }
         Command::Nodes => nodes::run(cli.config),
+        Command::Warmup { json } => warmup::run(cli.config, json),
         Command::Reload => reload::run(cli.config),
         Command::Unclassified { json } => unclassified::run(cli.config, json),
         Command::Rules { action } => match action {
@@ -235,6 +251,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 },
             ),
         },
+        Command::Tenants { action } => tenants::run(cli.config, action.as_ref()),
         Command::Why { id: Some(id), json, .. } => why::run(cli.config, &id, json),
         Command::Why { id: None, by, json, .. } => why_all::run(cli.config, &by, json),
     };

@@ -1,5 +1,5 @@
-//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `nodes`, `reload`, `rules`, `unclassified`, `why`,
-//! `migrate`.
+//! The commands: `serve`, `demo`, `check-config`, `doctor`, `keys`, `lanes`, `nodes`, `reload`, `rules`, `unclassified`,
+//! `warmup`, `why`, `migrate`.
 //!
 //! Takes arguments; gives exit codes: 0 all is well, 1 it is not, 2 the arguments are wrong. `--help` teaches.
 
@@ -17,7 +17,9 @@ mod output;
 mod reload;
 mod rules;
 mod serve;
+mod tenants;
 mod unclassified;
+mod warmup;
 mod why;
 mod why_all;
 

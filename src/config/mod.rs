@@ -10,7 +10,9 @@ mod raw;
 mod rules;
 mod settings;
 mod store;
+mod tenants;
 mod time;
+mod warmup;
 mod words;
 
 pub use difference::Difference;

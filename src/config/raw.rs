@@ -11,9 +11,12 @@ use serde::Deserialize;
 use super::health::RawHealth;
 use super::pins::{LanePin, Limits};
 use super::store::RawStore;
+use super::tenants::RawTenants;
 use super::time::{Time, seconds};
+use super::warmup::{Birthday, WarmupWord};
 use super::words::{AmbiguousWord, ClassWord, DomainName, Listen, LogFormat, LogWord, Positive, Rate, TlsWord};
 use crate::domain::{OnAmbiguous, ProviderId, TlsPolicy};
+use crate::policy::routing::SHARED_POOL;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,6 +31,8 @@ pub struct Raw {
     pub(super) store: RawStore,
     pub(super) dns: Dns,
     pub(super) sources: Vec<Source>,
+    pub(super) pools: ByClass<String>,
+    pub(super) tenants: RawTenants,
     pub(super) health: RawHealth,
     pub(super) domains: Vec<Domain>,
     pub(super) routes: Vec<Route>,
@@ -50,6 +55,12 @@ impl Default for Raw {
             store: RawStore::default(),
             dns: Dns::default(),
             sources: Vec::new(),
+            pools: ByClass {
+                critical: SHARED_POOL.to_owned(),
+                transactional: SHARED_POOL.to_owned(),
+                broadcast: SHARED_POOL.to_owned(),
+            },
+            tenants: RawTenants::default(),
             health: RawHealth::default(),
             domains: Vec::new(),
             routes: Vec::new(),
@@ -158,6 +169,14 @@ pub(super) struct Source {
     pub(super) ehlo: String,
     #[serde(default)]
     pub(super) classes: Vec<ClassWord>,
+    #[serde(default)]
+    pub(super) born: Option<Birthday>,
+    #[serde(default)]
+    pub(super) warmup: Option<WarmupWord>,
+    #[serde(default)]
+    pub(super) pool: Option<String>,
+    #[serde(default)]
+    pub(super) region: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

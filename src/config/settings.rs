@@ -15,7 +15,9 @@ use super::pins;
 use super::raw::{self, ByClass, Raw};
 use super::rules::RuleFiles;
 use super::store::{self, StoreSettings};
+use super::tenants;
 use super::time::Time;
+use super::warmup::warmup;
 use super::words::{LogFormat, Positive, Rate};
 use crate::actors::tools::{EngineSettings, SourceSettings};
 use crate::api::ApiSettings;
@@ -24,13 +26,15 @@ use crate::policy::admission::AdmissionSettings;
 use crate::policy::breaker::BreakerSettings;
 use crate::policy::classify::Classifier;
 use crate::policy::lane_gate::LaneGateSettings;
+use crate::policy::netblock::Netblock;
 use crate::policy::pins::Pins;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
-use crate::policy::routing::SourceRoom;
+use crate::policy::routing::{SHARED_POOL, SourceRoom};
 use crate::policy::rules_file::RulesError;
 use crate::policy::settlement::SettlementSettings;
 use crate::policy::source_health::HealthSettings;
+use crate::policy::tenant_policy::TenantSettings;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
 use crate::transport::{Deadlines, DialerSettings};
 
@@ -134,6 +138,8 @@ pub struct Settings {
     pub destinations: DestinationSettings,
     /// Sources; one without an address when none is configured.
     pub sources: Vec<SourceSettings>,
+    /// Tenants: policies, weights, pools.
+    pub tenants: TenantSettings,
     /// How they are looked at.
     pub health: HealthSettings,
     /// Declared domains.
@@ -195,6 +201,8 @@ impl Settings {
         let sources = sources(&raw.sources, &raw.hostname)?;
         let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
         let (providers, pins) = pins::read(&raw, rules.provider_map()?, &ids)?;
+        let tenants = tenants::settings(&raw.tenants)?;
+        let pools = tenants::pools(&raw.pools, &tenants, &sources)?;
         if raw.engine.lease.0 < LEASE_MIN {
             return Err(unfit("engine.lease".to_owned(), "must be at least 1s"));
         }
@@ -222,6 +230,7 @@ impl Settings {
                 ..DestinationSettings::default()
             },
             sources,
+            tenants,
             health: raw.health.settings()?,
             domains: raw
                 .domains
@@ -242,7 +251,7 @@ impl Settings {
                 allowed: raw.delivery.allow_networks.clone(),
                 extra_roots: Vec::new(),
             },
-            engine: engine(&raw),
+            engine: EngineSettings { pools, ..engine(&raw)? },
             session_threads: raw.engine.session_threads,
             shutdown_grace: raw.engine.shutdown_grace.0,
             origin: Origin(Arc::new(raw)),
@@ -286,11 +295,7 @@ fn resolver(servers: &[SocketAddr], query_timeout: Time) -> ResolverSettings {
 
 fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, ConfigError> {
     if raw.is_empty() {
-        let room = SourceRoom {
-            id: SourceId::from("default"),
-            classes: Class::ALL.to_vec(),
-            enabled: true,
-        };
+        let room = SourceRoom::shared(SourceId::from("default"));
         return Ok(vec![SourceSettings {
             room,
             ip: None,
@@ -323,6 +328,9 @@ fn sources(raw: &[raw::Source], hostname: &str) -> Result<Vec<SourceSettings>, C
                 id: SourceId::from(&*source.id),
                 classes,
                 enabled: true,
+                pool: source.pool.clone().unwrap_or_else(|| SHARED_POOL.to_owned()),
+                region: source.region.clone(),
+                netblock: source.ip.map(Netblock::of),
             },
             ip: source.ip,
             ehlo,
@@ -416,10 +424,10 @@ fn deadlines(raw: &raw::Timeouts) -> Deadlines {
     }
 }
 
-fn engine(raw: &Raw) -> EngineSettings {
+fn engine(raw: &Raw) -> Result<EngineSettings, ConfigError> {
     let delivery = &raw.delivery;
     let schedule = by_class(&delivery.retry).map(|times| times.iter().map(|time| time.0).collect());
-    EngineSettings {
+    Ok(EngineSettings {
         lease: raw.engine.lease.0,
         session_idle_longest: raw.engine.session_idle.0,
         gate: LaneGateSettings {
@@ -447,8 +455,9 @@ fn engine(raw: &Raw) -> EngineSettings {
         connections_per_source_max: raw.engine.connections_per_source.0,
         accepts_in_flight_max: count(raw.api.accepts_in_flight),
         retention: raw.store.retention().0,
+        warmup: warmup(&raw.sources)?,
         ..EngineSettings::default()
-    }
+    })
 }
 
 fn by_class<T>(values: &ByClass<T>) -> [&T; 3] {

@@ -60,6 +60,8 @@ word! {
     AmbiguousWord(OnAmbiguous) { "resend" => OnAmbiguous::Resend, "hold" => OnAmbiguous::Hold, }
 }
 
+pub(super) use word;
+
 /// An address to listen on, or empty for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listen(pub(super) Option<SocketAddr>);

@@ -72,6 +72,11 @@ impl fmt::Display for DeliveryId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub u32);
 
+impl TenantId {
+    /// The tenant that the first start makes.
+    pub const FIRST: Self = Self(1);
+}
+
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

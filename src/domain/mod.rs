@@ -15,6 +15,7 @@ mod note;
 mod phase_times;
 mod place;
 mod settlement;
+mod shelf;
 mod submission;
 mod suppression;
 mod tenant;
@@ -37,6 +38,7 @@ pub use note::{
 pub use phase_times::PhaseTimes;
 pub use place::Place;
 pub use settlement::{Next, Settlement};
+pub use shelf::Shelf;
 pub use submission::{Problem, Submission, SubmittedContent};
 pub use suppression::{Suppression, SuppressionReason};
 pub use tenant::{ApiKey, DkimAlgorithm, DkimKey, DomainStatus, KeyScope, SendingDomain, Template, Tenant};

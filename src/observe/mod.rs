@@ -9,13 +9,17 @@ mod lanes;
 mod names;
 mod observer;
 mod registry;
+pub mod reputation;
+pub mod reputation_notes;
 mod shadows;
 mod standings;
 mod unclassified;
+mod warmups;
 
 pub use lanes::LaneView;
 pub use names::{METRICS, Metric, MetricKind};
 pub use observer::{LastRound, Observer};
+pub use reputation::Reputation;
 pub use shadows::{Shadows, WouldHave};
 pub use standings::LaneStandings;
 pub use unclassified::{SHAPES_MAX, Unclassified, UnknownReply};

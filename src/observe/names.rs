@@ -139,6 +139,12 @@ pub(super) const REDIS_INTAKE_REFUSED: &str = "posthaste_redis_intake_refused_to
 pub(super) const REDIS_INTAKE_WAITING: &str = "posthaste_redis_intake_waiting";
 /// Dead letters.
 pub(super) const REDIS_INTAKE_DEAD: &str = "posthaste_redis_intake_dead_letters";
+/// Cap of a warm-up.
+pub(super) const WARMUP_CAP: &str = "posthaste_warmup_cap";
+/// What of it is used.
+pub(super) const WARMUP_USED: &str = "posthaste_warmup_used";
+/// Day of a warm-up.
+pub(super) const WARMUP_DAY: &str = "posthaste_warmup_day";
 /// Restarts.
 pub(super) const ACTOR_RESTARTS: &str = "posthaste_actor_restarts_total";
 /// API calls.
@@ -157,6 +163,10 @@ pub(super) const SOURCE_HEALTHY: &str = "posthaste_source_healthy";
 pub(super) const WITHHELD: &str = "posthaste_withheld_total";
 /// Owners.
 pub(super) const SOURCE_OWNER: &str = "posthaste_source_owner";
+/// Reputation.
+pub(super) const REPUTATION: &str = "posthaste_reputation_score";
+/// Paused streams.
+pub(super) const TENANT_PAUSED: &str = "posthaste_tenant_paused";
 /// Nodes.
 pub(super) const NODES: &str = "posthaste_nodes";
 /// Connections of a lane.
@@ -359,6 +369,21 @@ pub const METRICS: &[Metric] = &[
         "Entries of Redis' intake streams that wait, of all nodes.",
     ),
     gauge(
+        WARMUP_CAP,
+        &["source", "provider"],
+        "Messages that a lane may send today while its source is warmed up, 0 when that is done; named providers only.",
+    ),
+    gauge(
+        WARMUP_USED,
+        &["source", "provider"],
+        "Messages of today's warm-up cap that were charged; named providers only.",
+    ),
+    gauge(
+        WARMUP_DAY,
+        &["source", "provider"],
+        "Which day with mail of its warm-up a lane is on, from 1; named providers only.",
+    ),
+    gauge(
         REDIS_INTAKE_DEAD,
         &[],
         "Dead letters in Redis; somebody should look at them.",
@@ -401,5 +426,16 @@ pub const METRICS: &[Metric] = &[
         STEP_SECONDS,
         &[],
         "Seconds of an API call that sends mail, from its head to the answer; a body that comes slowly counts.",
+    ),
+    gauge(
+        REPUTATION,
+        &["kind", "key"],
+        "Reputation from 0 to 1 of a source, a provider_source (source/provider), a tenant or a tenant_domain (tenant/domain); 1 also \
+         while there is too little evidence. The 1,000 worst are shown; the rest are left out.",
+    ),
+    gauge(
+        TENANT_PAUSED,
+        &["tenant", "stream"],
+        "1 while a tenant's stream is paused for its bounces or complaints, or by an operator; 0 once it goes on.",
     ),
 ];

@@ -11,12 +11,15 @@ use super::judged::{RELOADS, Reviews};
 use super::lanes::LaneBoard;
 use super::names;
 use super::registry::Registry;
+use super::reputation::Change;
 use super::standings::LaneStandings;
 use crate::domain::{
     Attempt, AttemptOutcome, Board, Class, Delivery, EventKind, Lane, NodeId, PhaseTimes, ProviderId, Settlement,
-    SourceId, Stage, State, Timestamp,
+    SourceId, Stage, State, TenantId, Timestamp,
 };
 use crate::policy::redis_safety::Health;
+use crate::policy::tenant_policy::Grade;
+use crate::policy::warmup::WarmupView;
 use crate::queue::{Depth, QueueError};
 
 mod waits;
@@ -30,7 +33,7 @@ const PROVIDER_LABELS_MAX: usize = 200;
 /// How a Delivery can end but by a reply.
 const ENDED_STATES: [State; 4] = [State::Expired, State::Suppressed, State::Cancelled, State::Unknown];
 /// Why a dot may be withheld: the names of `actors::settler::Withheld`.
-const WITHHELD_REASONS: [&str; 5] = ["stale", "expired", "suppressed", "unrecorded", "late"];
+const WITHHELD_REASONS: [&str; 6] = ["stale", "expired", "suppressed", "unrecorded", "late", "warmup_cap"];
 /// How a store can fail.
 const STORE_ERROR_KINDS: [&str; 3] = ["full", "unavailable", "damaged"];
 
@@ -50,6 +53,8 @@ pub struct Observer {
     api_seconds: Histogram,
     strangers: Mutex<HashSet<ProviderId>>,
     other: ProviderId,
+    /// Warm-ups as they were told of last.
+    pub(super) warmups: Mutex<Vec<WarmupView>>,
     pub(super) reviews: Reviews,
     standings: LaneStandings,
     last_said: Mutex<LastSaid>,
@@ -81,6 +86,7 @@ impl Observer {
             api_seconds: registry.histogram(names::API_SECONDS, &[]),
             strangers: Mutex::new(HashSet::new()),
             other: ProviderId::from("other"),
+            warmups: Mutex::default(),
             reviews: Reviews::default(),
             standings: LaneStandings::default(),
             last_said: Mutex::default(),
@@ -200,6 +206,41 @@ impl Observer {
                 EventKind::Accepted | EventKind::Scheduled { .. } => {}
             }
         }
+    }
+
+    /// Scores of the worst, by kind and key.
+    pub fn reputation(&self, scores: &[(&'static str, String, f64)]) {
+        for (kind, key, score) in scores {
+            let labels = [("kind", *kind), ("key", key.as_str())];
+            self.registry.gauge(names::REPUTATION, &labels).set(*score);
+        }
+    }
+
+    /// A stream of a tenant is treated otherwise from now on.
+    pub fn tenant_graded(&self, change: &Change) {
+        let Change {
+            tenant,
+            stream,
+            standing,
+        } = change;
+        let (stream, grade, reason) = (stream.name(), standing.grade.name(), standing.reason.as_str());
+        match standing.grade {
+            Grade::Paused => {
+                tracing::error!(%tenant, stream, reason, "mail of a tenant is paused until somebody resumes it")
+            }
+            Grade::Slow | Grade::Free => {
+                tracing::warn!(%tenant, stream, grade, reason, "mail of a tenant is treated otherwise")
+            }
+        }
+        self.tenant_paused(*tenant, stream, standing.grade == Grade::Paused);
+    }
+
+    /// Whether a stream of a tenant is paused.
+    pub fn tenant_paused(&self, tenant: TenantId, stream: &str, is_paused: bool) {
+        let labels = [("tenant", &*tenant.to_string()), ("stream", stream)];
+        self.registry
+            .gauge(names::TENANT_PAUSED, &labels)
+            .set(f64::from(u8::from(is_paused)));
     }
 
     /// A connection is being opened.
@@ -448,7 +489,7 @@ impl PhaseHistograms {
     clippy::cast_precision_loss,
     reason = "nobody reads the last digit of more than 2^53"
 )]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

@@ -40,11 +40,16 @@ pub fn missing(delivery: &Delivery, parked: bool) -> Option<Missing> {
         None
     } else if delivery.why.is_none() {
         Some(Missing::Reason)
-    } else if delivery.due_at == Timestamp::NEVER && !parked && delivery.state != State::Quarantined {
+    } else if delivery.due_at == Timestamp::NEVER && !parked && !is_for_an_operator(delivery) {
         Some(Missing::DueTime)
     } else {
         None
     }
+}
+
+/// Whether it waits until an operator does something: no time can be named.
+fn is_for_an_operator(delivery: &Delivery) -> bool {
+    delivery.state == State::Quarantined || delivery.why == Some(Why::TenantPaused)
 }
 
 /// How many wait for one thing, and until when the first and the last of them.
@@ -185,6 +190,7 @@ mod tests {
                 Some(Missing::DueTime),
             ),
             (with_state(State::Delivered, None, never), false, None),
+            (delivery(1, Some(Why::TenantPaused), never), false, None),
         ];
         for (delivery, parked, expect) in table {
             assert_eq!(missing(&delivery, parked), expect, "{delivery:?}");

@@ -2,8 +2,9 @@
 //!
 //! Takes how many deliveries of each class are on their way to lanes; gives how many more may be leased. Every class has
 //! its own share of the look-ahead, so that a flood of broadcast never stands in front of a code. Never looks at tenants:
-//! sharing between them comes with the closed loop.
+//! `shelves` shares what waits in the store between them, `shares` what waits in a lane.
 
+use super::shelves::order_of_classes;
 use crate::domain::{Class, Timestamp};
 
 /// The look-ahead of the scheduler.
@@ -74,9 +75,22 @@ pub struct LaneCredit {
     pub full: usize,
     /// The lane takes nothing before this.
     pub shut_until: Option<Timestamp>,
+    /// Of those left, asked for by work that is on its way out of the store.
+    pub asked: usize,
+    /// The lane was shut and takes one Delivery to see whether it works again.
+    pub trial: bool,
 }
 
 impl LaneCredit {
+    /// How many Deliveries were handed to the lane and wait there for a session, as far as that is known.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        match self.shut_until {
+            Some(_) => 0,
+            None => self.full.saturating_sub(self.left),
+        }
+    }
+
     /// An open lane with so many places, all free.
     #[must_use]
     pub fn of(full: usize) -> Self {
@@ -84,7 +98,40 @@ impl LaneCredit {
             left: full,
             full,
             shut_until: None,
+            asked: 0,
+            trial: false,
         }
+    }
+
+    /// Places for work that comes from the line.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.left.saturating_sub(self.asked)
+    }
+
+    /// Places for work of `class` that waits in the store. The last fifth is for codes, but for a few places in a turn for
+    /// the sake of what would starve, and in a lane on trial.
+    #[must_use]
+    pub fn places(&self, class: Class, turn: u64) -> usize {
+        let turn_of_its_own = order_of_classes(turn)[0] == class;
+        match class {
+            Class::Critical => self.free(),
+            Class::Transactional | Class::Broadcast if self.trial => self.free(),
+            Class::Transactional | Class::Broadcast if turn_of_its_own => {
+                // In a lane full of codes one turn in twelve gets these; with a few less, newsletters would have no twentieth.
+                let few = (self.full / 20).max(1).min(self.free());
+                few.max(self.free().saturating_sub(self.full / 5))
+            }
+            Class::Transactional | Class::Broadcast => self.free().saturating_sub(self.full / 5),
+        }
+    }
+
+    /// The lane turns out to be of this size.
+    pub fn resize(&mut self, full: usize) {
+        if self.shut_until.is_none() && !self.trial {
+            self.left = self.left.saturating_add(full.saturating_sub(self.full)).min(full);
+        }
+        self.full = full;
     }
 
     /// Applies a change. Places that become free while the lane is shut are counted and leave it shut.
@@ -93,6 +140,11 @@ impl LaneCredit {
             Credit::ShutUntil(until) => Some(until),
             Credit::Add(_) | Credit::Size(_) => self.shut_until,
             Credit::Exactly(_) | Credit::Full => None,
+        };
+        self.trial = match change {
+            Credit::Exactly(places) => places == 1,
+            Credit::Add(_) | Credit::Size(_) => self.trial,
+            Credit::ShutUntil(_) | Credit::Full => false,
         };
         self.left = match change {
             Credit::ShutUntil(_) => 0,
@@ -133,6 +185,43 @@ mod tests {
         after(Credit::Exactly(50));
         assert_eq!(after(Credit::ShutUntil(Timestamp(9))), (0, Some(Timestamp(9))));
         assert_eq!(after(Credit::Full), (50, None));
+    }
+
+    #[test]
+    fn what_waits_in_the_store_leaves_the_last_fifth_to_codes() {
+        let mut credit = LaneCredit::of(50);
+        credit.asked = 5;
+        assert_eq!(Class::ALL.map(|class| credit.places(class, 1)), [45, 35, 35]);
+        assert_eq!(credit.free(), 45);
+        credit.left = 3;
+        credit.asked = 0;
+        assert_eq!(Class::ALL.map(|class| credit.places(class, 1)), [3, 0, 0]);
+        // Its own turn: it must not starve.
+        assert_eq!(credit.places(Class::Broadcast, 12), 2);
+        assert_eq!(credit.places(Class::Transactional, 6), 2);
+    }
+
+    #[test]
+    fn a_lane_on_trial_takes_one_of_any_class() {
+        let mut credit = LaneCredit::of(50);
+        credit.change(Credit::ShutUntil(Timestamp(9)));
+        assert_eq!(credit.places(Class::Broadcast, 1), 0);
+        credit.change(Credit::Exactly(1));
+        assert_eq!(Class::ALL.map(|class| credit.places(class, 1)), [1, 1, 1]);
+        credit.resize(200);
+        assert_eq!(credit.left, 1, "its size makes no more places");
+        credit.change(Credit::Exactly(150));
+        assert!(!credit.trial);
+    }
+
+    #[test]
+    fn a_lane_whose_size_was_guessed_gets_the_rest() {
+        let mut credit = LaneCredit::of(50);
+        credit.left = 20;
+        credit.resize(200);
+        assert_eq!((credit.left, credit.full), (170, 200));
+        credit.resize(50);
+        assert_eq!((credit.left, credit.full), (50, 50));
     }
 
     #[test]

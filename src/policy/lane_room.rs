@@ -3,7 +3,9 @@
 //! Takes offers, sessions that ask for work, the number of live connections and `now`; gives [`Step`]s to carry out. Work is
 //! bound to a session only when that session is up and asks (late binding), so a refused connection defers no message.
 //! Sessions belong to a site: the same provider may serve other domains on other hosts. More urgent classes go first; every
-//! twentieth turn goes to the least urgent one, so that nothing starves. A shut lane hands everything back.
+//! twelfth turn goes to the least urgent one, so that nothing starves; within a class tenants share by weight
+//! ([`crate::policy::shares`]). While codes come through a lane of some width, one of its sessions is kept for them: a code
+//! then waits for no newsletter. A shut lane hands everything back.
 //!
 //! Generic over the work, so that it knows nothing of leases. Never opens, sends or sleeps itself.
 
@@ -14,9 +16,13 @@ use std::time::Duration;
 use crate::domain::{Class, LaneAction, Timestamp};
 use crate::policy::controller::{Answer, Evidence};
 use crate::policy::lane_gate::{LaneGate, Live, Permit};
+use crate::policy::shares::{OfTenant, Shares, Weights};
+use crate::policy::shelves::order_of_classes;
 
-/// One turn in this many goes to the least urgent class.
-const TURNS_FOR_THE_LEAST_URGENT: u64 = 20;
+/// A lane with so many sessions up keeps one of them for codes; in a smaller one it would be too large a part.
+const WIDTH_TO_KEEP_ONE: u32 = 5;
+/// A session is kept for so long after the last code.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// What the owner of the room should do.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,11 +74,14 @@ pub struct LaneRoom<T> {
     queued: usize,
     turns: u64,
     idle_longest: Duration,
+    weights: Weights,
+    /// Since when codes have come without a long pause: when the last one was seen to wait.
+    code_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Site<T> {
-    queues: [VecDeque<T>; 3],
+    queues: [Shares<T>; 3],
     idle: VecDeque<(u64, Timestamp)>,
     opening: usize,
 }
@@ -80,7 +89,7 @@ struct Site<T> {
 impl<T> Default for Site<T> {
     fn default() -> Self {
         Self {
-            queues: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
+            queues: [Shares::default(), Shares::default(), Shares::default()],
             idle: VecDeque::new(),
             opening: 0,
         }
@@ -89,22 +98,26 @@ impl<T> Default for Site<T> {
 
 impl<T> Site<T> {
     fn queued(&self) -> usize {
-        self.queues.iter().map(VecDeque::len).sum()
+        self.queues.iter().map(Shares::len).sum()
     }
 
-    fn take(&mut self, least_urgent_first: bool) -> Option<T> {
-        if least_urgent_first {
-            return self.queues.iter_mut().rev().find_map(VecDeque::pop_front);
-        }
-        self.queues.iter_mut().find_map(VecDeque::pop_front)
+    fn codes(&self) -> usize {
+        self.queues[Class::Critical.index()].len()
+    }
+
+    fn take(&mut self, turn: u64, weights: &Weights) -> Option<T> {
+        let classes = order_of_classes(turn).into_iter();
+        classes
+            .map(Class::index)
+            .find_map(|class| self.queues[class].pop_front(weights))
     }
 
     fn is_unused(&self) -> bool {
-        self.opening == 0 && self.idle.is_empty() && self.queues.iter().all(VecDeque::is_empty)
+        self.opening == 0 && self.idle.is_empty() && self.queues.iter().all(Shares::is_empty)
     }
 }
 
-impl<T> LaneRoom<T> {
+impl<T: OfTenant> LaneRoom<T> {
     /// An empty room behind `gate`; sessions without work are closed after `idle_longest`.
     #[must_use]
     pub fn new(gate: LaneGate, idle_longest: Duration) -> Self {
@@ -114,7 +127,14 @@ impl<T> LaneRoom<T> {
             queued: 0,
             turns: 0,
             idle_longest,
+            weights: Weights::default(),
+            code_at: None,
         }
+    }
+
+    /// Tenants share by these weights from now on.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.weights = weights;
     }
 
     /// Work that waits here.
@@ -143,14 +163,16 @@ impl<T> LaneRoom<T> {
 
     /// All work that waits here, e.g. to renew its leases.
     pub fn work(&self) -> impl Iterator<Item = &T> {
-        self.sites.values().flat_map(|site| site.queues.iter().flatten())
+        self.sites
+            .values()
+            .flat_map(|site| site.queues.iter().flat_map(Shares::iter))
     }
 
     /// The same, to change what is known of it.
     pub fn work_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.sites
             .values_mut()
-            .flat_map(|site| site.queues.iter_mut().flatten())
+            .flat_map(|site| site.queues.iter_mut().flat_map(Shares::iter_mut))
     }
 
     /// New work for a site.
@@ -234,30 +256,15 @@ impl<T> LaneRoom<T> {
 
     /// One piece of work that waits for the site, e.g. to tell its sender why it waits.
     pub fn take_one(&mut self, site: &Arc<str>) -> Option<T> {
-        let work = self.sites.get_mut(site)?.take(false)?;
+        let work = self.sites.get_mut(site)?.take(1, &self.weights)?;
         self.queued -= 1;
         Some(work)
     }
 
     /// All work for which this holds, e.g. because its time ran out.
     pub fn take_where(&mut self, holds: impl Fn(&T) -> bool) -> Vec<T> {
-        let mut taken = Vec::new();
-        for queue in self.sites.values_mut().flat_map(|site| &mut site.queues) {
-            if queue.iter().any(&holds) {
-                let (out, kept): (Vec<T>, VecDeque<T>) =
-                    queue
-                        .drain(..)
-                        .fold((Vec::new(), VecDeque::new()), |(mut out, mut kept), work| {
-                            match holds(&work) {
-                                true => out.push(work),
-                                false => kept.push_back(work),
-                            }
-                            (out, kept)
-                        });
-                *queue = kept;
-                taken.extend(out);
-            }
-        }
+        let queues = self.sites.values_mut().flat_map(|site| &mut site.queues);
+        let taken: Vec<T> = queues.flat_map(|queue| queue.take_where(&holds)).collect();
         self.queued -= taken.len();
         taken
     }
@@ -279,7 +286,7 @@ impl<T> LaneRoom<T> {
         self.queued = 0;
         self.sites
             .values_mut()
-            .flat_map(|site| site.queues.iter_mut().flat_map(|queue| queue.drain(..)))
+            .flat_map(|site| site.queues.iter_mut().flat_map(Shares::drain))
             .collect()
     }
 
@@ -302,39 +309,67 @@ impl<T> LaneRoom<T> {
             return steps;
         }
         let mut again = None;
-        self.give(now, &mut steps, &mut again);
-        self.open(live, now, &mut steps, &mut again);
+        let kept = self.kept_for_codes(live, now);
+        self.give(kept, now, &mut steps, &mut again);
+        self.open(live, kept, now, &mut steps, &mut again);
         self.close_idle(now, self.idle_longest, &mut steps);
         self.sites.retain(|_, site| !site.is_unused());
         steps.extend(again.map(Step::AskAgainAt));
         steps
     }
 
-    fn give(&mut self, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+    /// How many of its sessions the lane keeps for codes: one, while codes come through it and it has some.
+    fn kept_for_codes(&mut self, live: Live, now: Timestamp) -> usize {
+        if self.sites.values().any(|site| site.codes() > 0) {
+            self.code_at = Some(now);
+        }
+        let lately = self.code_at.is_some_and(|at| now.since(at) < KEPT_FOR);
+        usize::from(lately && live.up >= WIDTH_TO_KEEP_ONE)
+    }
+
+    fn give(&mut self, kept: usize, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+        let mut idle: usize = self.sites.values().map(|site| site.idle.len()).sum();
         for site in self.sites.values_mut() {
             while !site.idle.is_empty() && site.queued() > 0 {
+                let for_codes = idle <= kept;
+                if for_codes && site.codes() == 0 {
+                    break;
+                }
                 if let Permit::Wait(until) = self.gate.send(now) {
                     *again = earliest(*again, until);
                     return;
                 }
-                self.turns += 1;
-                let least_urgent_first = self.turns.is_multiple_of(TURNS_FOR_THE_LEAST_URGENT);
-                // The session that was used last is the one the other side has not timed out.
-                let (Some((ticket, _)), Some(work)) = (site.idle.pop_back(), site.take(least_urgent_first)) else {
+                self.turns += u64::from(!for_codes);
+                // The session that was used last is the one the other side has not timed out. One that is kept would be
+                // timed out if it were always the same.
+                let session = match kept {
+                    0 => site.idle.pop_back(),
+                    _ => site.idle.pop_front(),
+                };
+                let turn = if for_codes { 1 } else { self.turns };
+                let (Some((ticket, _)), Some(work)) = (session, site.take(turn, &self.weights)) else {
                     break;
                 };
+                idle -= 1;
                 self.queued -= 1;
                 steps.push(Step::Give { ticket, work });
             }
         }
     }
 
-    fn open(&mut self, live: Live, now: Timestamp, steps: &mut Vec<Step<T>>, again: &mut Option<Timestamp>) {
+    fn open(
+        &mut self,
+        live: Live,
+        kept: usize,
+        now: Timestamp,
+        steps: &mut Vec<Step<T>>,
+        again: &mut Option<Timestamp>,
+    ) {
         let mut live = live;
         let mut short_of_connections = false;
         for (name, site) in &mut self.sites {
             // Where a session waits for the pace of the lane, another one would only wait beside it.
-            let wanted = match site.idle.is_empty() {
+            let wanted = match site.idle.len() <= kept {
                 true => site.queued().saturating_sub(site.opening),
                 false => 0,
             };

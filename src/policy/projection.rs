@@ -7,10 +7,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{Delivery, Lane, Place, State, Timestamp, Why};
+use crate::domain::{Delivery, Lane, Place, Shelf, State, Timestamp, Why};
 
 /// A day of a warm-up.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// An hour of it.
+const HOUR: Duration = Duration::from_secs(3600);
 /// Nobody is told a time further away than this: so far ahead it is only a guess that sounds exact.
 const HORIZON: Duration = Duration::from_secs(14 * 24 * 3600);
 
@@ -41,15 +43,23 @@ impl LaneStanding {
     }
 }
 
-/// What a Source that is being warmed up may still send to a provider.
+/// What a Source that is being warmed up may still send to a provider: so much each hour, and each day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WarmupShare {
-    /// Messages left for now.
+    /// Messages left before `renewed_at`.
     pub left: u64,
-    /// When there are more.
+    /// Messages left of this day, `left` among them.
+    pub left_today: u64,
+    /// Messages of an hour of this day.
+    pub hourly: u64,
+    /// When there are more: the next hour, or day.
     pub renewed_at: Timestamp,
-    /// How many there are then, each day.
+    /// When the next day begins.
+    pub tomorrow: Timestamp,
+    /// Messages of the next day, if this one goes well; those after it are taken to be like it.
     pub then: u64,
+    /// Messages of an hour of the next day.
+    pub then_hourly: u64,
 }
 
 /// When a Delivery will probably go.
@@ -119,13 +129,19 @@ pub fn explain(
             told(why, until, None, None, projected)
         }
         Place::Parked { lane, ahead } => {
-            let (why, until) = match standing {
+            let own = is_its_own(stored) && (delivery.due_at > now);
+            let (why, until) = match standing.filter(|_| !own) {
                 Some(standing) => (standing.why, standing.until.and_then(later)),
                 None => (stored, later(delivery.due_at)),
             };
             let begins = until.unwrap_or(now);
-            let projected = project(begins, delivery.expires_at, *ahead, standing, now);
-            told(why, until, Some(lane.clone()), Some(*ahead), projected)
+            let shelf = Shelf::of(lane);
+            // What is held back for its tenant goes when somebody decides so.
+            let projected = match shelf.lane() {
+                Some(_) => project(begins, delivery.expires_at, *ahead, standing, now),
+                None => Projection::Unknown,
+            };
+            told(why, until, shelf.lane().cloned(), Some(*ahead), projected)
         }
         Place::Leased(_) => match (lane, standing) {
             (Some(lane), Some(standing)) => {
@@ -133,9 +149,19 @@ pub fn explain(
                 let projected = project(until.unwrap_or(now), delivery.expires_at, 0, Some(standing), now);
                 told(standing.why, until, Some(lane), None, projected)
             }
-            (lane, _) => told(Why::InProgress, None, lane, None, Projection::At(now)),
+            // In the lane's room, and the lane has not said a word yet.
+            (Some(lane), None) => told(Why::LaneFull, None, Some(lane), None, Projection::Unknown),
+            (None, _) => told(Why::InProgress, None, None, None, Projection::At(now)),
         },
     })
+}
+
+/// Whether a reason is the Delivery's own rather than that of its lane: then it holds until its time, whatever the lane says.
+fn is_its_own(why: Why) -> bool {
+    matches!(
+        why,
+        Why::WarmupCap | Why::DomainHeld | Why::TenantPaused | Why::Quota | Why::SourceElsewhere
+    )
 }
 
 /// When one goes that may go from `begins` on and has `ahead` before it.
@@ -190,7 +216,7 @@ fn speed(standing: &LaneStanding) -> Option<f64> {
     }
 }
 
-/// When the day begins on which one with `ahead` before it gets its turn, and how many are before it on that day.
+/// When the hour begins in which one with `ahead` before it gets its turn, and how many are before it in that hour.
 fn after_warmup(begins: Timestamp, ahead: u64, share: Option<WarmupShare>) -> Option<(Timestamp, u64)> {
     let Some(share) = share else {
         return Some((begins, ahead));
@@ -198,10 +224,17 @@ fn after_warmup(begins: Timestamp, ahead: u64, share: Option<WarmupShare>) -> Op
     let Some(beyond) = ahead.checked_sub(share.left) else {
         return Some((begins, ahead));
     };
-    let days = beyond.checked_div(share.then)?;
-    let days = u32::try_from(days).ok()?;
-    let day = share.renewed_at.plus(DAY.saturating_mul(days));
-    Some((begins.max(day), beyond % share.then))
+    let (first_hour, at, hourly) = match ahead.checked_sub(share.left_today) {
+        None => (share.renewed_at, beyond, share.hourly),
+        Some(beyond_today) => {
+            let days = u32::try_from(beyond_today.checked_div(share.then)?).ok()?;
+            let day = share.tomorrow.plus(DAY.saturating_mul(days));
+            (day, beyond_today % share.then, share.then_hourly)
+        }
+    };
+    let hours = u32::try_from(at.checked_div(hourly)?).ok()?;
+    let hour = first_hour.plus(HOUR.saturating_mul(hours));
+    Some((begins.max(hour), at % hourly))
 }
 
 #[cfg(test)]

@@ -1,13 +1,28 @@
 //! From which Source a Delivery goes.
 //!
-//! Takes the Sources as configured, whose they are, and the Delivery; gives one Source of ours. A retry keeps the Source of
-//! the first attempt (greylisting passes only from the same address) and waits for it when it is another node's; a first
-//! attempt is spread by rendezvous hashing, so that adding a Source moves only its share. Never looks at the state of lanes: warm-up room and reputation join here later.
+//! Takes the Sources as configured, whose they are, how their lanes to the provider stand, what the tenant has chosen, and the
+//! Delivery; gives one Source of ours.
+//!
+//! A tenant or a class has a pool, and its mail leaves the pool never: a dedicated address stays dedicated. Within it a retry
+//! keeps the Source of the first attempt (greylisting passes only from the same address) and waits for it when it is another
+//! node's. Other mail goes by preference: past lanes that are blocked for our address, that have no room left in their
+//! warm-up, whose name is bad, that are in another region; among equals by rendezvous hashing, so that adding a Source moves
+//! only its share. A part of new mail goes to Sources with a bad name all the same: without mail no name gets better.
+//!
+//! A Delivery leaves a Source that it began at only where the provider blocks that Source's address, another one of the pool
+//! is not blocked, and nothing else speaks for staying: no attempt was answered yet, or the last one was answered with that
+//! block. A block of a netblock is a block of each Source in it. Blocks of a tenant, its domain or a message move nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::netblock::Netblock;
 use super::ownership::Standing;
-use crate::domain::{Class, Delivery, SourceId};
+use crate::domain::{BounceClass, Class, Delivery, SourceId, Why};
+
+/// The pool of Sources and classes for which none is named.
+pub const SHARED_POOL: &str = "shared";
+/// One Delivery in this many goes to a Source with a bad name as if it had a good one.
+const TRIES_OF_A_BAD_NAME: u64 = 50;
 
 /// What routing knows of a Source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +33,47 @@ pub struct SourceRoom {
     pub classes: Vec<Class>,
     /// Whether it is in use; a bad source is taken out.
     pub enabled: bool,
+    /// The pool that it belongs to.
+    pub pool: String,
+    /// Where it is, in the operator's words.
+    pub region: Option<String>,
+    /// Its neighbourhood, if its address is known.
+    pub netblock: Option<Netblock>,
+}
+
+impl SourceRoom {
+    /// A Source of the shared pool that carries everything.
+    #[must_use]
+    pub fn shared(id: SourceId) -> Self {
+        Self {
+            id,
+            classes: Class::ALL.to_vec(),
+            enabled: true,
+            pool: SHARED_POOL.to_owned(),
+            region: None,
+            netblock: None,
+        }
+    }
+}
+
+/// From where the mail should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish<'w> {
+    /// From this pool and no other.
+    pub pool: &'w str,
+    /// Rather from this region.
+    pub region: Option<&'w str>,
+}
+
+/// How the lane of a Source to the Delivery's provider stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// The provider blocks the address, or the netblock that it is in.
+    pub blocked: bool,
+    /// Its warm-up leaves no room now.
+    pub no_room: bool,
+    /// It has a bad name there.
+    pub avoided: bool,
 }
 
 /// Where a Delivery goes next.
@@ -27,7 +83,7 @@ pub enum Choice<'a> {
     Send(&'a SourceId),
     /// It waits for this Source, which is another node's.
     Leave(&'a SourceId),
-    /// Nowhere: no Source of ours carries its class.
+    /// Nowhere: no Source of ours in its pool carries its class.
     Nowhere,
 }
 
@@ -36,103 +92,50 @@ pub enum Choice<'a> {
 pub fn choose<'a>(
     sources: &'a [SourceRoom],
     delivery: &'a Delivery,
+    wish: Wish<'_>,
     standing: impl Fn(&SourceId) -> Standing,
+    outlook: impl Fn(&SourceRoom) -> Outlook,
 ) -> Choice<'a> {
-    let fits = |room: &&SourceRoom| {
+    let can = |room: &&SourceRoom| {
         room.enabled && room.classes.contains(&delivery.class) && standing(&room.id) == Standing::Ours
     };
+    let fits = |room: &&SourceRoom| can(room) && room.pool == wish.pool;
     if let Some(kept) = delivery.source.as_ref() {
-        if let Some(room) = sources.iter().find(|room| room.id == *kept).filter(fits) {
-            return Choice::Send(&room.id);
-        }
-        if standing(kept) == Standing::Others {
+        if let Some(room) = sources.iter().find(|room| room.id == *kept).filter(can) {
+            let elsewhere = || sources.iter().filter(fits).any(|room| !outlook(room).blocked);
+            if !(outlook(room).blocked && may_move(delivery) && elsewhere()) {
+                return Choice::Send(&room.id);
+            }
+        } else if standing(kept) == Standing::Others {
             return Choice::Leave(kept);
         }
     }
-    let score = |room: &SourceRoom| {
-        let mut hasher = DefaultHasher::new();
-        (&room.id, delivery.id).hash(&mut hasher);
-        hasher.finish()
+    let tries_a_bad_name = hash(&delivery.id).is_multiple_of(TRIES_OF_A_BAD_NAME);
+    let rank = |room: &&SourceRoom| {
+        let outlook = outlook(room);
+        let far = wish.region.is_some_and(|region| room.region.as_deref() != Some(region));
+        (
+            outlook.blocked,
+            outlook.no_room,
+            outlook.avoided && !tries_a_bad_name,
+            far,
+            std::cmp::Reverse(hash(&(&room.id, delivery.id))),
+        )
     };
-    let best = sources.iter().filter(fits).max_by_key(|room| score(room));
+    let best = sources.iter().filter(fits).min_by_key(rank);
     best.map_or(Choice::Nowhere, |room| Choice::Send(&room.id))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{DeliveryId, MessageId, State, TenantId, Timestamp};
-
-    fn rooms() -> Vec<SourceRoom> {
-        let room = |id: &str, classes: &[Class]| SourceRoom {
-            id: SourceId::from(id),
-            classes: classes.to_vec(),
-            enabled: true,
-        };
-        vec![
-            room("ours", &Class::ALL),
-            room("codes", &[Class::Critical]),
-            room("theirs", &Class::ALL),
-            room("nobodys", &Class::ALL),
-        ]
-    }
-
-    fn delivery(kept: Option<&str>) -> Delivery {
-        let message = MessageId(uuid::Uuid::from_u128(7));
-        Delivery {
-            id: DeliveryId { message, recipient: 0 },
-            tenant: TenantId(1),
-            class: Class::Transactional,
-            address: "a@b.example".to_owned(),
-            state: State::Queued,
-            created_at: Timestamp(0),
-            due_at: Timestamp(0),
-            expires_at: Timestamp::NEVER,
-            attempts: 0,
-            ambiguous: 0,
-            panics: 0,
-            source: kept.map(SourceId::from),
-            why: None,
-            last_reply: None,
-            bounce: None,
-            updated_at: Timestamp(0),
-        }
-    }
-
-    fn standing(source: &SourceId) -> Standing {
-        match source.as_str() {
-            "ours" | "codes" => Standing::Ours,
-            "theirs" | "elsewhere" => Standing::Others,
-            _ => Standing::Nobodys,
-        }
-    }
-
-    #[test]
-    fn mail_goes_from_our_sources_and_waits_for_those_of_others() {
-        let rooms = rooms();
-        let check = |kept: Option<&str>, expect: &str| {
-            let delivery = delivery(kept);
-            let chosen = match choose(&rooms, &delivery, standing) {
-                Choice::Send(source) => format!("send {source}"),
-                Choice::Leave(source) => format!("leave {source}"),
-                Choice::Nowhere => "nowhere".to_owned(),
-            };
-            assert_eq!(chosen, expect, "{kept:?}");
-        };
-        check(None, "send ours");
-        check(Some("ours"), "send ours");
-        check(Some("theirs"), "leave theirs");
-        check(Some("elsewhere"), "leave elsewhere");
-        check(Some("nobodys"), "send ours");
-        check(Some("gone from the config"), "send ours");
-        // It carries no mail of this class any more.
-        check(Some("codes"), "send ours");
-    }
-
-    #[test]
-    fn without_a_source_of_ours_it_goes_nowhere() {
-        let delivery = delivery(None);
-        assert_eq!(choose(&rooms(), &delivery, |_| Standing::Others), Choice::Nowhere);
-        assert_eq!(choose(&[], &delivery, standing), Choice::Nowhere);
-    }
+/// Whether a Delivery that began at a Source may go on from another: the provider never saw it, or answered with the block.
+fn may_move(delivery: &Delivery) -> bool {
+    delivery.attempts == 0 || delivery.why == Some(Why::Deferred(BounceClass::IpReputation))
 }
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

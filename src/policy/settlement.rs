@@ -165,6 +165,17 @@ pub fn unrecorded(delivery: &Delivery, fence: Fence, settings: &SettlementSettin
     change(delivery, fence, now, next)
 }
 
+/// The warm-up of its lane has had its share, so nothing was sent: again when there is more room, without an event.
+#[must_use]
+pub fn over_cap(delivery: &Delivery, fence: Fence, until: Timestamp, now: Timestamp) -> Settlement {
+    let next = Next::Wait {
+        state: delivery.state,
+        due_at: until,
+        why: Why::WarmupCap,
+    };
+    change(delivery, fence, now, next)
+}
+
 /// A session panicked over it. With its INTENT recorded it is ambiguous, and counted as a panic besides; else it comes a
 /// little later again. The third panic puts it aside.
 #[must_use]

@@ -14,8 +14,8 @@ mod waits;
 
 pub use claims::{Claim, Claims};
 pub use types::{
-    Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
-    Parking, QueueError, Release, SettleAnswer, StoredResponse,
+    Accept, Accepted, Charge, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
+    Parking, QueueError, Release, SettleAnswer, Spent, StoredResponse,
 };
 pub use waits::{AHEAD_MAX, Waiter, WaitersCursor, WaitersPage, Waits};
 
@@ -65,7 +65,7 @@ pub trait Queue: Claims + Waits + Send + Sync + std::fmt::Debug {
     async fn renew(&self, leases: Vec<LeaseRef>, until: Timestamp) -> Result<Vec<LeaseRef>, QueueError>;
 
     /// INTENT: records durably that the dot is about to leave, unless a guard forbids it. Checked in the same step:
-    /// the lease's fence, the state, expiry, cancellation, suppression.
+    /// the lease's fence, the state, expiry, cancellation, suppression, the warm-up budget, which is charged.
     async fn intent(&self, intent: Intent) -> Result<IntentAnswer, QueueError>;
 
     /// OUTCOME: applies each Settlement with its events, and answers for each. One with a stale fence changes nothing.

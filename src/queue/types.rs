@@ -150,6 +150,38 @@ pub struct Release {
     pub why: Why,
 }
 
+/// What an INTENT takes from the warm-up budget of its lane, in the same step as it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// The UTC day of the charge, in days since 1970.
+    pub day: u32,
+    /// Of that day's mail this much may be out when it is recorded; more is refused.
+    pub cap: u64,
+}
+
+/// What of a lane's warm-up budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent {
+    /// On which UTC day, in days since 1970.
+    pub day: u32,
+    /// How many INTENTs were charged on it.
+    pub used: u64,
+}
+
+impl Charge {
+    /// What is used up after this charge; none when the cap forbids it. Days never come back: a clock that jumps back
+    /// charges the last day that there was, so that it does not open a new budget.
+    #[must_use]
+    pub fn on(self, known: Option<Spent>) -> Option<Spent> {
+        let last = known.filter(|known| known.day >= self.day);
+        let spent = last.unwrap_or(Spent { day: self.day, used: 0 });
+        (spent.used < self.cap).then_some(Spent {
+            used: spent.used + 1,
+            ..spent
+        })
+    }
+}
+
 /// The record that must be durable before the dot.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -163,6 +195,8 @@ pub struct Intent {
     pub host: String,
     /// Now; expiry is checked against it.
     pub at: Timestamp,
+    /// What it costs, for a lane that is being warmed up.
+    pub charge: Option<Charge>,
 }
 
 /// Whether the dot may go.
@@ -183,6 +217,8 @@ pub enum IntentRefusal {
     Expired,
     /// The address was put on the suppression list meanwhile. Settle it as suppressed.
     Suppressed,
+    /// The lane has had its share for now: the cap of the charge is reached. Nothing was charged.
+    WarmupCap,
 }
 
 /// What became of a Settlement.
@@ -216,5 +252,31 @@ impl Accept {
     /// Ids in order.
     pub fn ids(&self) -> impl Iterator<Item = MessageId> + '_ {
         self.messages.iter().map(|(message, _)| message.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_counts_up_to_its_cap_and_a_clock_that_jumps_back_opens_no_new_budget() {
+        let check = |known: Option<(u32, u64)>, charge: (u32, u64), expect: Option<(u32, u64)>| {
+            let spent = |(day, used)| Spent { day, used };
+            let (day, cap) = charge;
+            assert_eq!(
+                Charge { day, cap }.on(known.map(spent)),
+                expect.map(spent),
+                "{charge:?} on {known:?}"
+            );
+        };
+        check(None, (10, 0), None);
+        check(None, (10, 1), Some((10, 1)));
+        check(Some((10, 4)), (10, 5), Some((10, 5)));
+        check(Some((10, 5)), (10, 5), None);
+        check(Some((10, 5)), (10, 2), None);
+        check(Some((10, 5)), (11, 5), Some((11, 1)));
+        check(Some((10, 4)), (9, 5), Some((10, 5)));
+        check(Some((10, 5)), (9, 5), None);
     }
 }

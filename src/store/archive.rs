@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::{ApiKey, Body, Delivery, Event, Lane, Message, Note, SendingDomain, Suppression, Template, Tenant};
-use crate::queue::{IdempotencyKey, OpenIntent, StoredResponse};
+use crate::queue::{IdempotencyKey, OpenIntent, Spent, StoredResponse};
 
 /// Something that a store holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub enum Archived {
     Answer(IdempotencyKey, StoredResponse),
     /// Something that the engine has learnt.
     Note(Note),
+    /// What INTENTs of a lane were charged.
+    Charged(Lane, Spent),
     /// A Message with all that belongs to it.
     Message(Box<ArchivedMessage>),
 }

@@ -33,10 +33,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Suppression,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Suppression,
     Template, TemplateId, Tenant, TenantId, Timestamp,
 };
-use crate::queue::{IdempotencyKey, QueueError, StoredResponse};
+use crate::queue::{IdempotencyKey, QueueError, Spent, StoredResponse};
 
 /// The same errors as the queue's: both are one backend.
 pub type StoreError = QueueError;
@@ -109,6 +109,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// What was learnt of this kind, by key, at most `max`. One whose bytes are damaged is passed over, with an error in the
     /// log: what it said can be learnt again.
     async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError>;
+
+    /// What INTENTs were charged, by lane: each lane's last day. At most `max`.
+    async fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, StoreError>;
 
     /// Deletes messages accepted before `before` whose deliveries are all final, at most `max`; gives their number.
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError>;

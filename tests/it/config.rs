@@ -311,6 +311,13 @@ fn a_wrong_word_number_or_time_is_named_with_its_line_and_what_would_be_right() 
         Some(2),
         &["\"urgent\" is none of critical"],
     );
+    wrong(
+        "sources:\n  - {id: a, born: yesterday}",
+        Some(2),
+        &["\"yesterday\" is not a date such as"],
+    );
+    wrong("sources:\n  - {id: a, born: 1969-12-30}", Some(2), &["is not a date"]);
+    wrong("sources:\n  - {id: a, warmup: soon}", Some(2), &["soon"]);
     wrong("api:\n  batch: 0", Some(2), &["0 must be between 1 and"]);
     wrong("engine:\n  lease: 60", Some(2), &["\"60\" is not a time such as"]);
     wrong("engine:\n  lease: -5s", Some(2), &["\"-5s\" is not a time such as"]);
@@ -344,6 +351,11 @@ fn keys_that_do_not_go_together_are_named() {
         "sources:\n  - {id: a, classes: [critical]}",
         None,
         &["sources", "no source carries class"],
+    );
+    wrong(
+        "sources:\n  - {id: a, warmup: auto}",
+        None,
+        &["sources[0].warmup", "needs born"],
     );
     wrong("sources:\n  - id: a b", None, &["sources[0].id", "must be a word"]);
     wrong(
@@ -490,6 +502,7 @@ fn what_is_right_is_taken() {
     let check = |text: &str| assert!(read(text).is_ok(), "{text}: {:?}", read(text).err());
     check("# nothing but a comment\n\n");
     check("metrics: {listen: \"\"}");
+    check("sources: [{id: a, born: 2026-11-23}, {id: b, born: 2020-01-31, warmup: off}, {id: c, warmup: done}]");
     check("sources: [{id: a, ip: 127.0.0.2}, {id: b, ip: \"::1\", classes: [broadcast]}]");
     check("routes: [{name: a, domains: [\"*.test\"], host: \"127.0.0.1\", port: 2525, tls: off}]");
     check(

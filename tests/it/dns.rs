@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hickory_server::Server;
 use hickory_server::net::runtime::TokioRuntimeProvider;
-use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA, TXT};
 use hickory_server::proto::rr::{Name, RData, Record};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
@@ -28,7 +28,7 @@ const REFUSED: u8 = 5;
 /// Not assigned.
 const UNKNOWN_CODE: u8 = 14;
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     let mut name = Name::from_ascii(text).expect("a name of this file");
     name.set_fqdn(true);
     name
@@ -93,8 +93,25 @@ async fn serve() -> (Server<Catalog>, SocketAddr) {
             "{owner}"
         );
     }
+    listen(&name("test"), handler).await
+}
+
+/// A name server for these records and an SOA at `origin`; ends with the test.
+pub(crate) async fn serve_records(origin: &Name, records: &[(&str, RData)]) -> (Server<Catalog>, SocketAddr) {
+    let mut handler =
+        InMemoryZoneHandler::<TokioRuntimeProvider>::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+    let soa = SOA::new(name("ns.test"), name("root.test"), 1, 60, 60, 60, 90);
+    assert!(handler.upsert_mut(Record::from_rdata(origin.clone(), 300, RData::SOA(soa)), 1));
+    for (owner, data) in records {
+        let record = Record::from_rdata(name(owner), 300, data.clone());
+        assert!(handler.upsert_mut(record, 1), "{owner}");
+    }
+    listen(origin, handler).await
+}
+
+async fn listen(origin: &Name, handler: InMemoryZoneHandler<TokioRuntimeProvider>) -> (Server<Catalog>, SocketAddr) {
     let mut catalog = Catalog::new();
-    catalog.upsert(name("test").into(), vec![Arc::new(handler)]);
+    catalog.upsert(origin.into(), vec![Arc::new(handler)]);
     let mut server = Server::new(catalog);
     // One port for both protocols: that of the listener may be taken for UDP, so a few are tried.
     for _ in 0..20 {
@@ -417,4 +434,29 @@ async fn destinations_come_from_a_zone() {
         .expect("one host has addresses");
     assert_eq!(targets.len(), 2);
     assert!(targets.iter().all(|target| target.host == "mx1.found.test"));
+}
+
+#[tokio::test]
+async fn an_address_has_names_over_aliases_too() {
+    let pointer = |to: &str| RData::PTR(PTR(name(to)));
+    let records = [
+        ("5.113.0.203.in-addr.arpa", pointer("MTA.example.test")),
+        // A range that is delegated (RFC 2317).
+        ("6.113.0.203.in-addr.arpa", alias("6.0-127.113.0.203.in-addr.arpa")),
+        ("6.0-127.113.0.203.in-addr.arpa", pointer("other.example.test")),
+    ];
+    let (_server, address) = serve_records(&Name::root(), &records).await;
+    let resolver = ask(&[address], PATIENT);
+    for (address, expect) in [
+        ("203.0.113.5", Some("mta.example.test")),
+        ("203.0.113.6", Some("other.example.test")),
+        ("203.0.113.7", None),
+    ] {
+        let names = match resolver.names(address.parse().expect("an address")).await {
+            Answer::Found(names, _) => names,
+            Answer::NoDomain(_) => Vec::new(),
+            other => panic!("{address}: {other:?}"),
+        };
+        assert_eq!(names.first().map(String::as_str), expect, "{address}");
+    }
 }

@@ -6,6 +6,7 @@ mod engine;
 mod dns;
 mod embedded;
 mod faulty;
+mod flood;
 mod memory;
 mod migration;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use posthaste::domain::{Board, Class, Node, NodeId, NoteKind, State, Stream, Tenant, TenantId, Timestamp};
 use posthaste::migration::{Census, MigrationError, Movable, Side, migrate};
-use posthaste::queue::{Claim, Claims, QueueError};
+use posthaste::queue::{Charge, Claim, Claims, Intent, QueueError};
 use posthaste::store::archive::{Archive, Archived, Cursor, Mark, Page};
 use posthaste::store::{Embedded, EmbeddedSettings, Memory, Seal, StoreError};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use test_rig::RedisOptions;
 
 use crate::contract::notes::note;
 use crate::contract::records::{api_key, domain, draft, suppression};
-use crate::contract::{Bed, InMemory, Mail, at, delivered, lane};
+use crate::contract::{Bed, InMemory, Mail, at, delivered, intent, lane};
 use crate::redis::contract::InRedis;
 
 const TENANT: TenantId = TenantId(1);
@@ -70,6 +70,11 @@ async fn mail(bed: &mut Bed) {
     let several = Mail::to(&["a@x.example", "b@x.example", "c@x.example"]);
     bed.accept(&several).await;
     let mut leased = bed.lease(Class::Transactional, 10, at(1)).await;
+    let charged = Intent {
+        charge: Some(Charge { day: 7, cap: 9 }),
+        ..intent(&leased[1], at(1))
+    };
+    bed.queue().intent(charged).await.expect("records");
     // One delivered, one with an INTENT that nobody closed, one parked with a fresh lease.
     bed.settle(delivered(&leased[0], at(2))).await;
     bed.intent(&leased[1], at(2)).await;
@@ -142,6 +147,7 @@ async fn everything_moves_from_memory_to_disk_to_redis_and_back() {
     let census = moved(&*first, &disk).await.expect("moves");
     assert_eq!(census.deliveries.values().sum::<u64>(), 8, "{census:?}");
     assert_eq!(census.others.get("notes"), Some(&3), "{census:?}");
+    assert_eq!(census.others.get("warm-up counters"), Some(&1), "{census:?}");
     let counted = |name| census.others.get(name).copied();
     assert_eq!(
         (counted("template versions"), counted("open intents")),

@@ -14,6 +14,7 @@ use provider_sim::model::Model;
 use super::figures::{Figures, figures};
 use super::others::{Other, Rule};
 use super::ours::Ours;
+use super::plot::plot;
 use super::random;
 use super::world::{Algorithm, Faults, Outcome, World};
 use crate::output;
@@ -50,6 +51,9 @@ pub(crate) struct SimulateArguments {
     /// One JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
+    /// Also draw the run with the first seed into this file, as SVG. Wants one scenario and one algorithm.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Also print the last decisions of our lane.
     #[arg(long)]
     decisions: bool,
@@ -79,15 +83,21 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
         "--hours must be above 0"
     );
     ensure!(arguments.seeds > 0, "--seeds must be above 0");
+    let scenarios = scenarios(arguments)?;
+    let one = scenarios.len() == 1 && arguments.algorithm.len() == 1;
+    ensure!(
+        arguments.plot.is_none() || one,
+        "--plot wants one --scenario and one --algorithm"
+    );
     if !arguments.json {
         output::say(&header());
     }
-    for scenario in scenarios(arguments)? {
+    for scenario in scenarios {
         if arguments.decisions {
             output::note(&serde_json::to_string(&scenario)?);
         }
         for who in &arguments.algorithm {
-            let figures = of_scenario(&scenario, *who, arguments);
+            let figures = of_scenario(&scenario, *who, arguments)?;
             match arguments.json {
                 true => output::json(&figures)?,
                 false => output::say(&line(&figures)),
@@ -118,7 +128,7 @@ fn scenarios(arguments: &SimulateArguments) -> Result<Vec<Scenario>> {
     files.iter().map(read).collect()
 }
 
-fn of_scenario(scenario: &Scenario, who: Who, arguments: &SimulateArguments) -> Figures {
+fn of_scenario(scenario: &Scenario, who: Who, arguments: &SimulateArguments) -> Result<Figures> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
     let seconds = (arguments.hours * 3600.0).round() as u64;
     let limits = LaneLimits {
@@ -134,10 +144,14 @@ fn of_scenario(scenario: &Scenario, who: Who, arguments: &SimulateArguments) -> 
         outcome
     };
     let runs: Vec<Outcome> = (1..=arguments.seeds).map(one).collect();
+    if let (Some(file), Some(first)) = (&arguments.plot, runs.first()) {
+        let picture = plot(scenario, limits.messages_per_connection, first);
+        std::fs::write(file, picture).with_context(|| file.display().to_string())?;
+    }
     let name = who
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
-    figures(scenario, &name, limits.messages_per_connection, &runs)
+    Ok(figures(scenario, &name, limits.messages_per_connection, &runs))
 }
 
 /// One run, and the last decisions of our lane.

@@ -7,6 +7,7 @@
 //! | `ours`, `others` | the engine's own policy, and what it is compared with |
 //! | `figures` | what a run came to, in the words of the table |
 //! | `random` | scenarios drawn from a seed |
+//! | `plot`, `svg` | one run as a picture |
 //! | `watch` | what must hold at every moment of a run |
 //!
 //! A run is repeatable: everything is drawn from its seed. Never opens a socket.
@@ -15,7 +16,9 @@ mod command;
 mod figures;
 mod others;
 mod ours;
+mod plot;
 mod random;
+mod svg;
 mod watch;
 mod world;
 

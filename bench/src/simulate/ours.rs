@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthaste::domain::{Class, LaneAction, LaneLimits, Timestamp};
+use posthaste::domain::{Class, LaneAction, LaneLimits, TenantId, Timestamp};
 use posthaste::policy::lane_gate::{LaneGate, LaneGateSettings, Live};
 use posthaste::policy::lane_room::{LaneRoom, Report, Step};
+use posthaste::policy::shares::OfTenant;
 use provider_sim::model::{ConnectAnswer, Refusal};
 
 use super::world::{Algorithm, News, Wish};
@@ -17,10 +18,19 @@ const BACKLOG: usize = 64;
 /// Sessions without work quit after this long, as in the engine's defaults.
 const IDLE_LONGEST: Duration = Duration::from_secs(10);
 
+/// One message of the endless work; a code knows when it came in.
+pub(crate) struct Piece(Option<Timestamp>);
+
+impl OfTenant for Piece {
+    fn tenant(&self) -> TenantId {
+        TenantId::FIRST
+    }
+}
+
 /// The engine's part.
 pub(crate) struct Ours {
     /// Of work it knows when it came in, if it is a code.
-    room: LaneRoom<Option<Timestamp>>,
+    room: LaneRoom<Piece>,
     site: Arc<str>,
     codes: Option<Codes>,
 }
@@ -66,13 +76,13 @@ impl Ours {
     fn take_codes_in(&mut self, now: Timestamp) {
         let Some(codes) = &mut self.codes else { return };
         while codes.next <= now {
-            self.room.offer(&self.site, Class::Critical, Some(codes.next));
+            self.room.offer(&self.site, Class::Critical, Piece(Some(codes.next)));
             codes.next = codes.next.plus(codes.every);
         }
     }
 
     /// Its room, to see what it learnt.
-    pub(crate) fn room(&self) -> &LaneRoom<Option<Timestamp>> {
+    pub(crate) fn room(&self) -> &LaneRoom<Piece> {
         &self.room
     }
 
@@ -126,14 +136,14 @@ impl Algorithm for Ours {
         // A shut room takes nothing; the engine offers it one Delivery once the stop is over, and so does this.
         let shut = self.room.shut_until(now);
         while shut.is_none() && self.room.queued() < BACKLOG {
-            self.room.offer(&self.site, Class::Broadcast, None);
+            self.room.offer(&self.site, Class::Broadcast, Piece(None));
         }
         self.take_codes_in(now);
         let steps = self.room.steps(live, now);
         let mut waited = Vec::new();
-        let wish = |step: Step<Option<Timestamp>>| match step {
+        let wish = |step: Step<Piece>| match step {
             Step::Give { ticket, work } => {
-                waited.extend(work.map(|came_in| now.since(came_in)));
+                waited.extend(work.0.map(|came_in| now.since(came_in)));
                 Some(Wish::Give(ticket))
             }
             Step::Open { .. } => Some(Wish::Open),
@@ -162,5 +172,9 @@ impl Algorithm for Ours {
 
     fn connections(&self) -> u32 {
         self.room.gate().controller().connections()
+    }
+
+    fn rate(&self, now: Timestamp) -> Option<f64> {
+        self.room.gate().controller().rate(now)
     }
 }

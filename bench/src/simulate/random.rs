@@ -27,6 +27,7 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
     let mut scenario = Scenario {
         name: format!("random {seed}"),
         connections,
+        speaks: provider_sim::Speaks::Plain,
         silent_close: kind == 6,
         messages_per_connection: (random.u32(0..4) == 0).then(|| random.u32(2..50)),
         rates: rates.clone(),
@@ -58,6 +59,7 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         },
         connect_ms: logarithmic(random, 20.0, 400.0),
         steps: Vec::new(),
+        repeat_seconds: None,
     };
     if random.u32(0..3) == 0 && scenario.penalty_box.is_none() {
         scenario.steps = steps(random, connections, &rates);

@@ -59,7 +59,34 @@ pub(crate) trait Algorithm {
     fn messages_max(&self) -> u32;
     /// Most connections that it would use now, one probe aside.
     fn connections(&self) -> u32;
+    /// Messages a second that it would send now at most; none: no limit of its own.
+    fn rate(&self, _now: Timestamp) -> Option<f64> {
+        None
+    }
 }
+
+/// The state of a run at the end of a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Point {
+    /// Connections that are up.
+    pub(crate) up: u32,
+    /// Connections that the algorithm wants.
+    pub(crate) wanted: u32,
+    /// Messages a second that it allows itself.
+    pub(crate) rate: Option<f64>,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// A connection.
+    Connection,
+    /// A message.
+    Message(Refusal),
+}
+
+/// Refusals that are remembered with their times, the first ones.
+const REFUSED_MAX: usize = 2_000;
 
 /// What one run came to.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +105,10 @@ pub(crate) struct Outcome {
     pub(crate) over_target_max: u32,
     /// Blocks for reputation, and messages that were tried while one was on.
     pub(crate) blocks: (u64, u64),
+    /// How it stood at the end of each second.
+    pub(crate) trace: Vec<Point>,
+    /// When it was refused what, in seconds from the start.
+    pub(crate) refused: Vec<(f64, Refused)>,
     /// What must hold at every moment.
     pub(crate) watch: Watch,
 }
@@ -212,6 +243,7 @@ impl<'a> World<'a> {
                 self.opening -= 1;
                 self.outcome.throttled += 1;
                 self.outcome.deferred += u64::from(self.algorithm.binds_early());
+                self.note(Refused::Connection);
                 let answer = match which {
                     0 => ConnectAnswer::TooMany,
                     _ => ConnectAnswer::Dead,
@@ -231,6 +263,11 @@ impl<'a> World<'a> {
             Event::Ask => self.ask_at = None,
             Event::Second => {
                 self.outcome.connection_seconds += u64::from(self.live().up);
+                self.outcome.trace.push(Point {
+                    up: self.live().up,
+                    wanted: self.algorithm.connections(),
+                    rate: self.algorithm.rate(self.now()),
+                });
                 self.after(Duration::from_secs(1), Event::Second);
             }
         }
@@ -260,6 +297,7 @@ impl<'a> World<'a> {
                         self.outcome.throttled += 1;
                     }
                 }
+                self.note(Refused::Message(refusal));
                 self.tell(News::Refused(refusal, started, before));
             }
         }
@@ -272,6 +310,13 @@ impl<'a> World<'a> {
             self.quit(id);
         } else {
             self.tell(News::Idle(id));
+        }
+    }
+
+    fn note(&mut self, what: Refused) {
+        if self.outcome.refused.len() < REFUSED_MAX {
+            let at = Duration::from_micros(self.now_us).as_secs_f64();
+            self.outcome.refused.push((at, what));
         }
     }
 

@@ -69,6 +69,7 @@ pub struct Model {
     busy: u32,
     buckets: Buckets,
     memory: Option<Memory>,
+    round: f64,
     steps_done: usize,
     limits: Limits,
     connections_max: u32,
@@ -85,6 +86,7 @@ impl Model {
             busy: 0,
             buckets: Buckets::new(&scenario.rates, scenario.penalty_box),
             memory: scenario.reputation.map(Memory::new),
+            round: 0.0,
             steps_done: 0,
             limits: scenario.limits(0.0),
             connections_max: 0,
@@ -149,11 +151,25 @@ impl Model {
         self.connections.remove(&connection);
     }
 
-    /// A message begins on a connection that is up.
+    /// A message begins on a connection that is up. Some are greylisted: their clients come back late enough.
     pub fn mail(&mut self, connection: u64, at: Duration) -> MailAnswer {
+        let answer = self.begin(connection, at);
+        let greylist = self
+            .scenario
+            .greylist
+            .filter(|_| matches!(answer, MailAnswer::Going(_)));
+        if greylist.is_some_and(|greylist| self.random.f64() < greylist.share) {
+            self.abandon();
+            return MailAnswer::Refused(self.round_trip(), Refusal::Greylist);
+        }
+        answer
+    }
+
+    /// The same, but greylisting is left to whoever asks, who knows which messages come back.
+    pub fn begin(&mut self, connection: u64, at: Duration) -> MailAnswer {
         self.advance(at);
         let now = at.as_secs_f64();
-        let round_trip = Duration::from_secs_f64(self.scenario.connect_ms / 1000.0 / ROUND_TRIPS_TO_CONNECT);
+        let round_trip = self.round_trip();
         let before = self.connections.get(&connection).copied().unwrap_or(u32::MAX);
         if self.scenario.messages_per_connection.is_some_and(|most| before >= most) {
             self.connections.remove(&connection);
@@ -168,13 +184,6 @@ impl Model {
         }
         if let Some(count) = self.connections.get_mut(&connection) {
             *count += 1;
-        }
-        if self
-            .scenario
-            .greylist
-            .is_some_and(|greylist| self.random.f64() < greylist.share)
-        {
-            return MailAnswer::Refused(round_trip, Refusal::Greylist);
         }
         self.busy += 1;
         let crowded = self
@@ -198,17 +207,35 @@ impl Model {
         DotAnswer::Accepted
     }
 
+    /// A message that went on ends without its dot: refused at RCPT, taken back, or its client is gone.
+    pub fn abandon(&mut self) {
+        self.busy = self.busy.saturating_sub(1);
+    }
+
+    fn round_trip(&self) -> Duration {
+        Duration::from_secs_f64(self.scenario.connect_ms / 1000.0 / ROUND_TRIPS_TO_CONNECT)
+    }
+
     fn tarpit(&self) -> Option<Tarpit> {
         self.scenario.tarpit
     }
 
     fn advance(&mut self, at: Duration) {
         let seconds = at.as_secs_f64();
+        let (round, within) = self.scenario.round(seconds);
+        if round > self.round {
+            self.round = round;
+            self.steps_done = 0;
+            self.limits = self.scenario.limits(seconds);
+            if self.scenario.steps.iter().any(|step| step.rates.is_some()) {
+                self.buckets.set_rates(&self.scenario.rates, seconds);
+            }
+        }
         while let Some(step) = self
             .scenario
             .steps
             .get(self.steps_done)
-            .filter(|step| step.at_seconds <= seconds)
+            .filter(|step| step.at_seconds <= within)
         {
             if let Some(rates) = &step.rates {
                 self.buckets.set_rates(rates, seconds);
@@ -321,6 +348,32 @@ mod tests {
             "two are too many"
         );
         assert_eq!(model.blocks(), (2, 2));
+    }
+
+    #[test]
+    fn limits_change_with_the_steps_and_come_again_with_the_day() {
+        let mut model = model("connections: 2\nsteps: [{at_seconds: 60, connections: 1}]\nrepeat_seconds: 100");
+        let mut room_at = |at: f64| {
+            let ups: Vec<u64> = (0..5)
+                .filter_map(|_| match model.connect(seconds(at)).1 {
+                    ConnectAnswer::Up(id) => Some(id),
+                    _ => None,
+                })
+                .collect();
+            ups.iter().for_each(|id| model.close(*id));
+            ups.len()
+        };
+        for (at, expect) in [
+            (0.0, 2),
+            (59.0, 2),
+            (60.0, 1),
+            (100.0, 2),
+            (159.0, 2),
+            (165.0, 1),
+            (1000.0, 2),
+        ] {
+            assert_eq!(room_at(at), expect, "{at}");
+        }
     }
 
     #[test]

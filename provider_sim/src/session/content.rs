@@ -71,6 +71,7 @@ impl Session {
             self.wire.flush().await?;
             tokio::time::sleep(Duration::from_millis(behaviour.message_delay_ms)).await;
         }
+        self.hidden_service().await?;
         let message_id = message_id_of(content);
         let drops = |to: &String| behaviour.drops_lost(to, message_id.as_deref());
         if envelope.recipients.iter().any(drops) && self.wire.client_is_gone() {
@@ -84,6 +85,8 @@ impl Session {
                 .gate
                 .dot(self.peer.ip(), &envelope.recipients, message_id.as_deref(), size, age)
         };
+        let hidden = self.hidden_dot();
+        refusal = refusal.or(hidden);
         let acts = self.scripted(Stage::Dot, None);
         let kept = acts
             .as_deref()

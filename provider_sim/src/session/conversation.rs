@@ -13,14 +13,14 @@ use tokio::sync::watch;
 
 use crate::command::{self, Command};
 use crate::counters::add;
-use crate::gate::Refusal;
+use crate::hidden::Guest;
 use crate::receiver::{Phase, Recorder, Shared};
 use crate::reply;
 use crate::script::{Act, Place, Stage};
 use crate::transcript::{Ended, Violation};
 use crate::wire::Wire;
 
-use super::seat::Seat;
+use super::seat::{Opening, Seat};
 
 /// A conversation. `Err(Ended)` is how its parts say that it is over.
 pub(super) struct Session {
@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) envelope: Option<Envelope>,
     pub(super) line: Vec<u8>,
     pub(super) content: Vec<u8>,
+    /// Its place under hidden limits, if there are any.
+    pub(super) guest: Option<Guest>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub(super) struct Envelope {
 /// Holds one conversation from banner to end.
 pub(crate) async fn serve(mut seat: Seat, stream: TcpStream, phase: watch::Receiver<Phase>) {
     let shared = Arc::clone(seat.shared());
-    let refusal = seat.refusal();
+    let mut opening = seat.opening();
     let single_bytes = shared.script.sends_single_bytes();
     let recorder = seat.recorder().clone();
     let wire = Wire::new(stream, single_bytes, shared.bounds.idle, phase, recorder.clone());
@@ -68,8 +70,9 @@ pub(crate) async fn serve(mut seat: Seat, stream: TcpStream, phase: watch::Recei
         envelope: None,
         line: Vec::new(),
         content: Vec::new(),
+        guest: opening.guest.take(),
     };
-    let ended = match Box::pin(session.converse(refusal)).await {
+    let ended = match Box::pin(session.converse(opening)).await {
         Ok(never) => match never {},
         Err(ended) => ended,
     };
@@ -78,6 +81,7 @@ pub(crate) async fn serve(mut seat: Seat, stream: TcpStream, phase: watch::Recei
         seat.leave(Ended::Broken);
     }
     seat.leave(ended);
+    drop(session.guest.take());
     drop(seat);
     match ended {
         Ended::Reset => session.wire.reset(),
@@ -86,8 +90,8 @@ pub(crate) async fn serve(mut seat: Seat, stream: TcpStream, phase: watch::Recei
 }
 
 impl Session {
-    async fn converse(&mut self, refusal: Option<Refusal>) -> Result<std::convert::Infallible, Ended> {
-        self.banner(refusal).await?;
+    async fn converse(&mut self, opening: Opening) -> Result<std::convert::Infallible, Ended> {
+        self.banner(opening).await?;
         loop {
             let line = self.read_line().await?;
             let command = command::parse(&line);
@@ -103,12 +107,17 @@ impl Session {
         }
     }
 
-    async fn banner(&mut self, refusal: Option<Refusal>) -> Result<(), Ended> {
+    async fn banner(&mut self, opening: Opening) -> Result<(), Ended> {
         let behaviour = self.shared.gate.behaviour();
         let delay = Duration::from_millis(behaviour.banner_delay_ms);
         let banner = reply::render(&behaviour.replies.banner, &[("host", &behaviour.host)]);
-        self.wire.pause(delay).await?;
-        self.answer_or_refuse(Stage::Banner, refusal, &banner, None).await?;
+        self.wire.pause(delay + opening.after).await?;
+        if opening.silent {
+            add(&self.shared.counts.silent, 1);
+            return Err(Ended::Closed);
+        }
+        self.answer_or_refuse(Stage::Banner, opening.refusal, &banner, None)
+            .await?;
         // The banner has not left yet: it does before the first read.
         if self.wire.peek_early() {
             self.violated(Violation::BeforeBanner);
@@ -162,6 +171,7 @@ impl Session {
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial).await,
             Command::Rset => {
                 self.envelope = None;
+                self.hidden_reset();
                 self.answer(Stage::Rset, b"250 2.0.0 Flushed\r\n").await.map(|_| ())
             }
             Command::Noop => self.answer(Stage::Noop, b"250 2.0.0 Ok\r\n").await.map(|_| ()),
@@ -251,6 +261,10 @@ impl Session {
             .shared
             .gate
             .mail(self.peer.ip(), before, declared_size, self.shared.clock.age());
+        let refusal = match refusal {
+            Some(refusal) => Some(refusal),
+            None => self.hidden_mail().await?,
+        };
         let given = self
             .answer_or_refuse(Stage::Mail, refusal, b"250 2.1.0 Sender ok\r\n", None)
             .await?;
@@ -295,6 +309,7 @@ impl Session {
         }
         let age = self.shared.clock.age();
         let refusal = self.shared.gate.rcpt(self.peer.ip(), &envelope.sender, &recipient, age);
+        let refusal = refusal.or_else(|| self.hidden_rcpt(&recipient));
         let usual = b"250 2.1.5 Recipient ok\r\n";
         let given = self
             .answer_or_refuse(Stage::Rcpt, refusal, usual, Some(&recipient))

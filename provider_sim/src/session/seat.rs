@@ -4,8 +4,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::gate::Refusal;
+use crate::hidden::{Door, Guest};
 use crate::receiver::{Recorder, Shared};
 use crate::transcript::Ended;
 
@@ -17,7 +19,20 @@ pub(crate) struct Seat {
     peer: SocketAddr,
     number: u64,
     admitted: bool,
-    refusal: Option<Refusal>,
+    opening: Opening,
+}
+
+/// What a client meets first.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// What it is told instead of the banner.
+    pub(super) refusal: Option<Refusal>,
+    /// How long that takes.
+    pub(super) after: Duration,
+    /// Nothing is said at all.
+    pub(super) silent: bool,
+    /// Its place under hidden limits.
+    pub(super) guest: Option<Guest>,
 }
 
 impl Seat {
@@ -30,7 +45,7 @@ impl Seat {
             peer,
             number,
             admitted: refusal.is_none(),
-            refusal,
+            opening: Opening::of(shared, peer, refusal),
         };
         shared.changed.notify_waiters();
         seat
@@ -52,9 +67,9 @@ impl Seat {
         self.number
     }
 
-    /// What the client must be told instead of the banner.
-    pub(super) fn refusal(&mut self) -> Option<Refusal> {
-        self.refusal.take()
+    /// How the conversation begins.
+    pub(super) fn opening(&mut self) -> Opening {
+        std::mem::take(&mut self.opening)
     }
 
     /// Notes how it ended; the first note stands.
@@ -62,6 +77,34 @@ impl Seat {
         self.recorder.with(|transcript| {
             transcript.ended.get_or_insert(ended);
         });
+    }
+}
+
+impl Opening {
+    fn of(shared: &Shared, peer: SocketAddr, refusal: Option<Refusal>) -> Self {
+        let Some(hidden) = shared.hidden.as_ref().filter(|_| refusal.is_none()) else {
+            return Self {
+                refusal,
+                ..Self::default()
+            };
+        };
+        match hidden.connect(peer.ip(), shared.clock.age()) {
+            Door::Open(guest, after) => Self {
+                after,
+                guest: Some(guest),
+                ..Self::default()
+            },
+            Door::Refused(reason, after) => Self {
+                refusal: Some(shared.gate.refuse(reason, peer.ip(), "", "")),
+                after,
+                ..Self::default()
+            },
+            Door::Shut(after) => Self {
+                after,
+                silent: true,
+                ..Self::default()
+            },
+        }
     }
 }
 

@@ -105,6 +105,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// The first reply, or nothing when the connection is closed without a word.
+    pub(crate) async fn first_word(&mut self) -> Option<String> {
+        while !self.input.contains(&b'\n') {
+            if !matches!(self.more().await, Ok(count) if count > 0) {
+                return None;
+            }
+        }
+        Some(self.reply().await.0)
+    }
+
     /// Everything up to a FIN.
     pub(crate) async fn until_closed(&mut self) -> Vec<u8> {
         let (bytes, end) = self.rest().await;

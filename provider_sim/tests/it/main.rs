@@ -13,6 +13,8 @@ mod conversation;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod scripts;
 #[cfg(test)]
 mod tls;

@@ -7,9 +7,13 @@
 mod domains;
 mod lanes;
 mod operator;
+mod reputation;
 mod reviews;
 mod routes;
 mod sources;
+mod tenants;
+mod warmup;
 mod why;
+mod why_message;
 
 pub use operator::{on_the_machine, with_key};

@@ -3,7 +3,7 @@
 use actix_web::web;
 
 use super::super::server::resource;
-use super::{domains, lanes, reviews, sources, why};
+use super::{domains, lanes, reputation, reviews, sources, tenants, warmup, why, why_message};
 
 /// All resources. Paths are below `/v1/admin`.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -18,5 +18,20 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/rules/shadow", "GET", [web::get().to(reviews::shadow)]))
         .service(resource("/sources", "GET", [web::get().to(sources::list)]))
         .service(resource("/unclassified", "GET", [web::get().to(reviews::unclassified)]))
-        .service(resource("/why", "GET", [web::get().to(why::get)]));
+        .service(resource("/warmup", "GET", [web::get().to(warmup::list)]))
+        .service(resource("/why", "GET", [web::get().to(why::get)]))
+        .service(resource("/why/{id}", "GET", [web::get().to(why_message::get)]))
+        .service(resource("/reputation", "GET", [web::get().to(reputation::list)]))
+        .service(resource("/tenants", "GET", [web::get().to(tenants::list)]))
+        .service(resource("/tenants/{id}", "GET", [web::get().to(tenants::get)]))
+        .service(resource(
+            "/tenants/{id}/pause",
+            "POST",
+            [web::post().to(tenants::pause)],
+        ))
+        .service(resource(
+            "/tenants/{id}/resume",
+            "POST",
+            [web::post().to(tenants::resume)],
+        ));
 }

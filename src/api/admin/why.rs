@@ -16,9 +16,10 @@ use super::super::problem::ApiError;
 use super::super::query;
 use super::super::state::ApiState;
 use super::operator::Operator;
-use crate::domain::{Lane, TenantId, Timestamp, Why};
+use crate::domain::{Lane, Shelf, TenantId, Timestamp, Why};
 use crate::observe::LastRound;
 use crate::policy::census::Crowd;
+use crate::policy::tenant_policy::Grade;
 
 /// Rows of one answer.
 const ROWS_MAX: usize = 100;
@@ -82,13 +83,18 @@ async fn by_lane(
 ) -> Result<Vec<Row>, ApiError> {
     let parked = state.queue.parked_lanes(LANES_MAX).await;
     let parked = parked.map_err(|error| state.refuse(error))?;
-    let mut rows: Vec<Row> = parked
+    let mut rows: Vec<Row> = Shelf::by_lane(&parked)
         .into_iter()
         .map(|(lane, deliveries)| Row {
             deliveries,
             about: of_lane(state, &lane, last, now),
         })
         .collect();
+    rows.extend(
+        parked
+            .iter()
+            .filter_map(|(name, deliveries)| of_held(state, name, *deliveries)),
+    );
     if leased > 0 {
         rows.push(Row {
             deliveries: leased,
@@ -110,20 +116,39 @@ async fn by_lane(
 /// What holds a lane back: its own word, else what the watchdog read.
 fn of_lane(state: &ApiState, lane: &Lane, last: Option<&LastRound>, now: Timestamp) -> Value {
     let told = state.observer.standings().of(lane, now);
+    let ask = state.inquiries.as_ref();
     let mut about = match (&told, last.and_then(|last| largest(last, lane))) {
         (Some(told), _) => {
             let share = told.share.map(|share| share.renewed_at);
             let until = told.until.or(share).filter(|until| *until > now);
             json!({"why": told.why.name(), "until": until.and_then(time)})
         }
+        (None, _) if ask.is_some_and(|ask| ask.is_elsewhere(&lane.source, now)) => {
+            json!({"why": Why::SourceElsewhere.name()})
+        }
         (None, Some((why, crowd))) => of_crowd(why, crowd, now),
         (None, None) => json!({"why": Why::LaneFull.name()}),
     };
-    let address = state.inquiries.as_ref().and_then(|ask| ask.address(&lane.source));
+    let address = ask.and_then(|ask| ask.address(&lane.source));
     about["source"] = json!(lane.source.as_str());
     about["address"] = json!(address.map(|address| address.to_string()));
     about["provider"] = json!(lane.provider.as_str());
     about
+}
+
+/// Mail that waits for no lane: its tenant is paused, or slowed down.
+fn of_held(state: &ApiState, name: &Lane, deliveries: u64) -> Option<Row> {
+    let Shelf::Held(tenant, stream) = Shelf::of(name) else {
+        return None;
+    };
+    let why = match state.reputation.grade_of(tenant, stream).0 {
+        Grade::Paused => Why::TenantPaused,
+        Grade::Slow => Why::Quota,
+        // It goes on again: what is left here is on its way.
+        Grade::Free => Why::Queued,
+    };
+    let about = json!({"why": why.name(), "tenant": tenant.0, "stream": stream.name()});
+    Some(Row { deliveries, about })
 }
 
 /// The reason that most of those under a lane had.
@@ -132,7 +157,7 @@ fn largest<'a>(last: &'a LastRound, lane: &Lane) -> Option<(Option<Why>, &'a Cro
         .round
         .by_lane
         .iter()
-        .filter(|((of, _), _)| of.as_ref() == Some(lane));
+        .filter(|((of, _), _)| of.as_ref().is_some_and(|of| Shelf::of(of).lane() == Some(lane)));
     let largest = own.max_by_key(|(_, crowd)| crowd.deliveries);
     largest.map(|((_, why), crowd)| (*why, crowd))
 }

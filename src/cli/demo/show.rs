@@ -21,11 +21,12 @@ pub(in crate::cli) fn run(args: &DemoArgs) -> Result<ExitCode> {
     actix::System::new().block_on(async move {
         output::note(&format!(
             "Posthaste demo: {} mails through the HTTP API to five simulated providers on loopback, in a temporary folder.\n\
-             Retry times are shortened: what takes minutes in the world takes seconds here.",
+             Each hides a limit that the engine has to find. Times are shortened: what takes minutes in the world takes \
+             seconds here.",
             args.messages
         ));
-        let world = World::start().await?;
-        let drawing = progress::Drawing::start(&world, args.messages);
+        let world = World::start(args.messages).await?;
+        let drawing = progress::Drawing::start(&world, args.messages, args.json);
         let started = world.clock.now();
         let sent = sending::send_all(&world, args.messages, &drawing).await?;
         let left = LONGEST.saturating_sub(world.clock.now().since(started));

@@ -121,9 +121,8 @@ fn a_run_that_a_later_one_replaced_owns_nothing() {
 #[test]
 fn work_is_taken_by_who_can_send_it() {
     let room = |id: &str, class| SourceRoom {
-        id: SourceId::from(id),
         classes: vec![class],
-        enabled: true,
+        ..SourceRoom::shared(SourceId::from(id))
     };
     let rooms = [room("1", Class::Critical), room("2", Class::Transactional)];
     let company = [("a", "1 2"), ("b", "2")];

@@ -89,40 +89,50 @@ fn those_ahead_go_first_at_the_speed_of_the_lane() {
     assert_eq!(project(at(9), at(9), 0, None, NOW), Projection::ExpiresFirst);
 }
 
+/// 10 left in this hour, 30 today, 10 an hour; tomorrow 24, 8 an hour.
+fn warming() -> WarmupShare {
+    WarmupShare {
+        left: 10,
+        left_today: 30,
+        hourly: 10,
+        renewed_at: at(100),
+        tomorrow: at(20_000),
+        then: 24,
+        then_hourly: 8,
+    }
+}
+
 #[test]
-fn a_warm_up_lets_each_day_have_its_share_and_no_more() {
-    let day = 86_400;
-    let share = |left| LaneStanding {
-        share: Some(WarmupShare {
-            left,
-            renewed_at: at(100),
-            then: 50,
-        }),
+fn a_warm_up_lets_each_hour_and_each_day_have_its_share_and_no_more() {
+    let (hour, day) = (3_600, 86_400);
+    let table = [
+        (9, at(1)),
+        (10, at(100)),
+        (19, at(101)),
+        (20, at(100 + hour)),
+        (30, at(20_000)),
+        (37, at(20_000)),
+        (38, at(20_000 + hour)),
+        (53, at(20_000 + 2 * hour)),
+        (54, at(20_000 + day)),
+    ];
+    let standing = LaneStanding {
+        share: Some(warming()),
         ..open()
     };
-    let table = [
-        (share(10), 9, at(1)),
-        (share(10), 10, at(100)),
-        (share(0), 0, at(100)),
-        (share(0), 49, at(106)),
-        (share(0), 50, at(100 + day)),
-        (share(10), 110, at(100 + 2 * day)),
-    ];
-    for (standing, ahead, expect) in table {
+    for (ahead, expect) in table {
         let seen = project(NOW, Timestamp::NEVER, ahead, Some(&standing), NOW);
-        let Projection::At(seen) = seen else { panic!("{seen:?}") };
-        assert_eq!(seen.0 / SECOND, expect.0 / SECOND, "{ahead} before one at {standing:?}");
+        let Projection::At(seen) = seen else {
+            panic!("{ahead}: {seen:?}")
+        };
+        assert_eq!(seen.0 / SECOND, expect.0 / SECOND, "{ahead} before one");
     }
-    let nothing = LaneStanding {
-        share: Some(WarmupShare {
-            left: 0,
-            renewed_at: at(100),
-            then: 0,
-        }),
+    let never = LaneStanding {
+        share: Some(WarmupShare { then: 0, ..warming() }),
         ..open()
     };
     assert_eq!(
-        project(NOW, Timestamp::NEVER, 5, Some(&nothing), NOW),
+        project(NOW, Timestamp::NEVER, 40, Some(&never), NOW),
         Projection::Unknown
     );
 }
@@ -135,6 +145,25 @@ fn who_stands_under_a_lane_hears_what_the_lane_says_now() {
     assert_eq!((now_open.why, now_open.until), (Why::LaneFull, None));
     assert_eq!((now_open.lane, now_open.ahead), (Some(lane()), Some(8)));
     assert_eq!(now_open.projected, Projection::At(at(1)));
+    let held = waiting(State::Queued, Some(Why::DomainHeld), at(30));
+    let told = explain(&held, &parked, None, Some(&open()), NOW).expect("it waits");
+    assert_eq!(
+        (told.why, told.until),
+        (Why::DomainHeld, Some(at(30))),
+        "its own reason"
+    );
+    let over = explain(&held, &parked, None, Some(&open()), at(30)).expect("it waits");
+    assert_eq!(over.why, Why::LaneFull, "that time is over");
+    let leased = Place::Leased(at(60));
+    let table = [
+        (Some(lane()), Some(open()), Why::LaneFull, Projection::At(at(0))),
+        (Some(lane()), None, Why::LaneFull, Projection::Unknown),
+        (None, None, Why::InProgress, Projection::At(at(0))),
+    ];
+    for (lane, standing, why, projected) in table {
+        let told = explain(&stored, &leased, lane.clone(), standing.as_ref(), NOW).expect("it waits");
+        assert_eq!((told.why, told.projected, told.lane), (why, projected, lane));
+    }
     let unknown = explain(&stored, &parked, None, None, NOW).expect("it waits");
     assert_eq!((unknown.why, unknown.until), (Why::BreakerOpen, Some(at(30))));
 }
@@ -164,24 +193,29 @@ fn every_wait_has_a_reason_and_what_is_over_has_none() {
 
 /// A lane that is followed message by message: when the one with `ahead` before it begins.
 fn followed(standing: &LaneStanding, ahead: u64) -> Timestamp {
-    let (mut left, mut day) = standing
-        .share
-        .map_or((u64::MAX, NOW), |share| (share.left, share.renewed_at));
-    let mut time = standing.until.unwrap_or(NOW).max(NOW).0 as f64;
     let step = 1_000.0 / speed(standing).expect("it has one");
-    for _ in 0..ahead {
-        if left == 0 {
+    let mut time = standing.until.unwrap_or(NOW).max(NOW).0 as f64;
+    let Some(share) = standing.share else {
+        return Timestamp((time + step * ahead as f64) as u64);
+    };
+    let (mut hour_left, mut day_left) = (share.left, share.left_today);
+    let (mut hourly, mut next_hour, mut day) = (share.hourly, share.renewed_at, share.tomorrow);
+    for sent in 0..=ahead {
+        if day_left == 0 {
+            (day_left, hour_left, hourly) = (share.then, share.then_hourly, share.then_hourly);
             time = time.max(day.0 as f64);
-            (left, day) = (standing.share.map_or(u64::MAX, |share| share.then), day.plus(DAY));
+            (next_hour, day) = (day.plus(HOUR), day.plus(DAY));
+        } else if hour_left == 0 {
+            hour_left = hourly;
+            time = time.max(next_hour.0 as f64);
+            next_hour = next_hour.plus(HOUR);
         }
-        left -= 1;
-        time += step;
+        if sent < ahead {
+            (hour_left, day_left) = (hour_left - 1, day_left - 1);
+            time += step;
+        }
     }
-    if left == 0 {
-        Timestamp((time as u64).max(day.0))
-    } else {
-        Timestamp(time as u64)
-    }
+    Timestamp(time as u64)
 }
 
 proptest! {
@@ -192,7 +226,7 @@ proptest! {
         service_ms in 1_u64..5_000,
         rate in proptest::option::of(0.5_f64..200.0),
         until in proptest::option::of(0_u64..100_000),
-        share in proptest::option::of((0_u64..300, 1_u64..300)),
+        share in proptest::option::of((0_u64..20, 0_u64..100, 1_u64..50, 1_u64..300, 1_u64..50)),
     ) {
         let standing = LaneStanding {
             why: Why::LaneFull,
@@ -200,11 +234,19 @@ proptest! {
             connections,
             rate,
             service: Some(Duration::from_millis(service_ms)),
-            share: share.map(|(left, then)| WarmupShare { left, renewed_at: at(200_000), then }),
+            share: share.map(|(left, more, hourly, then, then_hourly)| WarmupShare {
+                left,
+                left_today: left + more,
+                hourly,
+                renewed_at: at(3_600),
+                tomorrow: at(400_000),
+                then,
+                then_hourly,
+            }),
         };
         let expect = followed(&standing, ahead);
         match project(NOW, Timestamp::NEVER, ahead, Some(&standing), NOW) {
-            // The lane of a warm-up may still be busy with yesterday's share at midnight; then it is a little later.
+            // The lane of a warm-up may still be busy with the last hour's share when the next begins; then it is later.
             Projection::At(seen) => prop_assert!(
                 seen.0.abs_diff(expect.0) <= 2 || (seen < expect && standing.share.is_some()),
                 "{} and {}", seen, expect

@@ -20,7 +20,7 @@ use super::keys::{
 use super::layout::{ABOUT, ABOUT_MARK, ANSWERS, DELIVERIES, INTENTS, LANES, MESSAGES, NOTES, SUPPRESSIONS, TEMPLATES};
 use super::operations;
 use super::reads::Snapshot;
-use crate::domain::{MessageId, TemplateId};
+use crate::domain::{MessageId, TemplateId, lane_note_key};
 use crate::queue::IdempotencyKey;
 use crate::store::archive::{
     Archive, Archived, ArchivedDelivery, ArchivedMessage, Cursor, Mark, PAGE_BYTES_MAX, Page, weight,
@@ -29,12 +29,13 @@ use crate::store::{Store, StoreError};
 
 /// Parts of an export in their order.
 /// Cursors hold their numbers: a new one comes last.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part::Head,
     Part::Suppressions,
     Part::Answers,
     Part::Messages,
     Part::Notes,
+    Part::Charges,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ enum Part {
     Answers,
     Messages,
     Notes,
+    Charges,
 }
 
 /// Items with the keys up to which they read.
@@ -79,6 +81,17 @@ impl Snapshot {
             let (tenant, name) = named.ok_or_else(|| Fault::Damaged("the key of a record".to_owned()))?;
             rows.push((key.value().to_vec(), item(tenant, name, bytes.value())?));
         }
+        Ok(rows)
+    }
+
+    fn archived_charges(&self, after: Option<&[u8]>, max: usize) -> Result<Rows, Fault> {
+        let charges = self.charges(usize::MAX)?.into_iter();
+        let rows = charges.map(|(lane, spent)| (lane_note_key(&lane), Archived::Charged(lane, spent)));
+        let mut rows: Rows = rows
+            .filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after))
+            .collect();
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.truncate(max);
         Ok(rows)
     }
 
@@ -190,6 +203,7 @@ impl Embedded {
                 })
             }),
             Part::Messages => self.read(|snapshot| snapshot.archived_messages(after, max)),
+            Part::Charges => self.read(|snapshot| snapshot.archived_charges(after, max)),
             Part::Notes => self.read(|snapshot| snapshot.archived_notes(after, max)),
         }
     }

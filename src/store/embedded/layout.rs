@@ -42,6 +42,8 @@ pub(super) const DOMAINS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::n
 pub(super) const TEMPLATES: TableDefinition<'_, &TemplateKey, &[u8]> = TableDefinition::new("templates");
 /// Tenant and alias → template and newest version.
 pub(super) const ALIASES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("aliases");
+/// Lane, as in the keys of notes → what its INTENTs were charged.
+pub(super) const CHARGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("charges");
 /// Kind and key → note.
 pub(super) const NOTES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("notes");
 /// Name → what the store knows about itself: see the names below.
@@ -80,6 +82,7 @@ pub(super) struct Tables<'t> {
     pub(super) domains: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) templates: Table<'t, &'static TemplateKey, &'static [u8]>,
     pub(super) aliases: Table<'t, &'static [u8], &'static [u8]>,
+    pub(super) charges: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) notes: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) about: Table<'t, &'static str, &'static [u8]>,
 }
@@ -106,6 +109,7 @@ impl<'t> Tables<'t> {
             domains: transaction.open_table(DOMAINS)?,
             templates: transaction.open_table(TEMPLATES)?,
             aliases: transaction.open_table(ALIASES)?,
+            charges: transaction.open_table(CHARGES)?,
             notes: transaction.open_table(NOTES)?,
             about: transaction.open_table(ABOUT)?,
         })

@@ -6,7 +6,7 @@ use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, Val
 
 use super::super::records::{
     decode_alias, decode_body, decode_delivery, decode_domain, decode_event, decode_key, decode_message, decode_note,
-    decode_response, decode_suppression, decode_template, decode_tenant,
+    decode_response, decode_spent, decode_suppression, decode_template, decode_tenant,
 };
 use super::fault::Fault;
 use super::handle::Embedded;
@@ -15,13 +15,14 @@ use super::keys::{
     named_key, note_key, note_of, sequence_of, template_key, version_of,
 };
 use super::layout::{
-    ALIASES, ANSWERS, BODIES, DELIVERIES, DOMAINS, EVENTS, KEYS, MESSAGES, NOTES, SUPPRESSIONS, TEMPLATES, TENANTS,
+    ALIASES, ANSWERS, BODIES, CHARGES, DELIVERIES, DOMAINS, EVENTS, KEYS, MESSAGES, NOTES, SUPPRESSIONS, TEMPLATES,
+    TENANTS,
 };
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
-    Template, TemplateId, Tenant, TenantId,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Stream,
+    Suppression, Template, TemplateId, Tenant, TenantId, lane_of_note_key,
 };
-use crate::queue::{QueueError, StoredResponse};
+use crate::queue::{QueueError, Spent, StoredResponse};
 
 /// One snapshot.
 pub(super) struct Snapshot(ReadTransaction);
@@ -191,6 +192,21 @@ impl Snapshot {
             templates.extend(self.template_version(id, newest)?);
         }
         Ok(templates)
+    }
+
+    /// What INTENTs were charged, of up to `max` lanes.
+    pub(super) fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, Fault> {
+        let mut charges = Vec::new();
+        for row in self.table(CHARGES)?.range::<&[u8]>(..)? {
+            let (key, bytes) = row?;
+            let lane = lane_of_note_key(key.value());
+            let lane = lane.ok_or_else(|| Fault::Damaged("the key of a warm-up counter".to_owned()))?;
+            let spent = decode_spent(&lane, bytes.value())?;
+            charges.push((lane, spent));
+        }
+        charges.sort();
+        charges.truncate(max);
+        Ok(charges)
     }
 
     /// Up to `max` notes of a kind that can be read.

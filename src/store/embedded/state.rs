@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use redb::ReadableTable;
 
-use super::super::records::{Ledger, decode_intent, decode_lane, decode_ledger};
+use super::super::records::{Ledger, decode_intent, decode_lane, decode_ledger, decode_spent};
 use super::fault::Fault;
 use super::keys::{delivery_of, parked_of};
 use super::layout::{ABOUT_LEDGER, Tables};
 use super::leases::LeaseBook;
 use super::line::Cursors;
-use crate::domain::{DeliveryId, Lane};
-use crate::queue::OpenIntent;
+use crate::domain::{DeliveryId, Lane, lane_of_note_key};
+use crate::queue::{OpenIntent, Spent};
 use crate::sabotage::{self, Bug};
 
 /// The writer's memory.
@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) lanes: Lanes,
     /// INTENTs without OUTCOME. As many as there are final dots in the air.
     pub(super) intents: HashMap<DeliveryId, OpenIntent>,
+    /// What INTENTs were charged. As many as there are lanes that were ever warmed up.
+    pub(super) charges: HashMap<Lane, Spent>,
     /// Deliveries whose records cannot be read: passed over, left as they are.
     pub(super) damaged: HashSet<DeliveryId>,
 }
@@ -110,6 +112,7 @@ impl State {
             cursors: Cursors::default(),
             lanes: Lanes::default(),
             intents: HashMap::new(),
+            charges: HashMap::new(),
             damaged: HashSet::new(),
         };
         state.reload(tables)?;
@@ -127,6 +130,7 @@ impl State {
         for lease in self.leases.all_out() {
             self.lanes.count_out(lease.stored.parked, true);
         }
+        self.charges = read_charges(tables)?;
         self.intents.clear();
         if sabotage::is(Bug::IntentForgotten) {
             return Ok(());
@@ -147,6 +151,23 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// A counter that cannot be read begins anew: the day's cap bounds what that costs.
+fn read_charges(tables: &Tables<'_>) -> Result<HashMap<Lane, Spent>, Fault> {
+    let mut charges = HashMap::new();
+    for row in tables.charges.iter()? {
+        let (key, value) = row?;
+        let Some(lane) = lane_of_note_key(key.value()) else {
+            tracing::error!("the key of a warm-up counter cannot be read");
+            continue;
+        };
+        match decode_spent(&lane, value.value()) {
+            Ok(spent) => drop(charges.insert(lane, spent)),
+            Err(damaged) => tracing::error!("{}", damaged.0),
+        }
+    }
+    Ok(charges)
 }
 
 fn read_lanes(tables: &Tables<'_>) -> Result<Lanes, Fault> {

@@ -10,10 +10,10 @@ use super::handle::Embedded;
 use super::keys::{named_key, template_key};
 use super::operations::{answer_key, purge};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
-    Template, TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Stream,
+    Suppression, Template, TemplateId, Tenant, TenantId, Timestamp,
 };
-use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::queue::{IdempotencyKey, Spent, StoredResponse};
 use crate::store::archive::Archived;
 use crate::store::{Store, StoreError};
 
@@ -177,6 +177,10 @@ impl Store for Embedded {
 
     async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
         self.read(|snapshot| snapshot.notes(kind, max))
+    }
+
+    async fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, StoreError> {
+        self.read(|snapshot| snapshot.charges(max))
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

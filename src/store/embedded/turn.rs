@@ -9,7 +9,7 @@ use redb::ReadableTable;
 
 use super::super::records::{
     StoredDelivery, decode_delivery, decode_response, decode_suppression, encode_delivery, encode_lane, encode_note,
-    encode_suppression,
+    encode_spent, encode_suppression,
 };
 use super::fault::Fault;
 use super::keys::{delivery_key, due_key, end_key, event_key, message_key, named_key, note_key, parked_key};
@@ -17,8 +17,10 @@ use super::layout::Tables;
 use super::state::State;
 use crate::domain::{
     Delivery, DeliveryId, Fence, Lane, MessageId, Note, State as DeliveryState, Stream, Suppression, TenantId,
-    Timestamp,
+    Timestamp, lane_note_key,
 };
+use crate::queue::Spent;
+use crate::sabotage::{self, Bug};
 
 /// One transaction and the memory beside it.
 pub(super) struct Turn<'a, 't> {
@@ -265,6 +267,19 @@ impl Turn<'_, '_> {
     pub(super) fn is_suppressed(&self, tenant: TenantId, stream: Stream, address: &str) -> Result<bool, Fault> {
         let entry = self.suppression(tenant, address)?;
         Ok(entry.is_some_and(|entry| entry.stream.is_none_or(|held| held == stream)))
+    }
+
+    /// Writes down what INTENTs of a lane were charged.
+    pub(super) fn put_spent(&mut self, lane: &Lane, spent: Spent) -> Result<(), Fault> {
+        self.dirty = true;
+        self.state.charges.insert(lane.clone(), spent);
+        if !sabotage::is(Bug::WarmupForgotten) {
+            let key = lane_note_key(lane);
+            self.tables
+                .charges
+                .insert(key.as_slice(), encode_spent(&spent).as_slice())?;
+        }
+        Ok(())
     }
 
     /// Writes a note, or takes one away.

@@ -57,6 +57,7 @@ pub enum Method {
     DeleteSuppression,
     PutNotes,
     Notes,
+    Charges,
     Purge,
 }
 

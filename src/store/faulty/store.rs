@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::queue::{Faulty, pass};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
-    Template, TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Stream,
+    Suppression, Template, TemplateId, Tenant, TenantId, Timestamp,
 };
-use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::queue::{IdempotencyKey, Spent, StoredResponse};
 use crate::store::{Store, StoreError};
 
 #[async_trait]
@@ -118,6 +118,10 @@ impl Store for Faulty {
 
     async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
         pass!(self.store.notes(kind, max) as Notes)
+    }
+
+    async fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, StoreError> {
+        pass!(self.store.charges(max) as Charges)
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

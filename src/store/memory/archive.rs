@@ -34,6 +34,8 @@ impl Ledger {
                 .flat_map(|kind| records.notes(kind))
                 .map(Archived::Note),
         );
+        let charges = self.charges.iter();
+        all.extend(charges.map(|(lane, spent)| Archived::Charged(lane.clone(), *spent)));
         let messages = self.messages.iter();
         all.extend(messages.map(|(id, entry)| Archived::Message(Box::new(self.archived_message(*id, entry)))));
         all
@@ -70,6 +72,7 @@ impl Ledger {
             Archived::Suppression(entry) => self.records.put_suppression(entry),
             Archived::Answer(key, answer) => drop(self.answers.insert((key.tenant, key.key), answer)),
             Archived::Note(note) => self.records.put_note(note),
+            Archived::Charged(lane, spent) => drop(self.charges.insert(lane, spent)),
             Archived::Message(archived) => self.take_in_message(*archived),
         }
     }

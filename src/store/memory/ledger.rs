@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::queue::{
     Accept, Accepted, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
-    Parking, Release, SettleAnswer, StoredResponse,
+    Parking, Release, SettleAnswer, Spent, StoredResponse,
 };
 use crate::sabotage::{self, Bug};
 use crate::store::archive::Mark;
@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     deliveries: BTreeMap<DeliveryId, Delivery>,
     /// INTENTs without OUTCOME.
     pub(super) intents: BTreeMap<DeliveryId, OpenIntent>,
+    /// What INTENTs were charged.
+    pub(super) charges: BTreeMap<Lane, Spent>,
     /// By tenant and idempotency key.
     pub(super) answers: BTreeMap<(TenantId, String), StoredResponse>,
     /// Non-final deliveries by the time of acceptance.
@@ -171,6 +173,12 @@ impl Ledger {
         if self.records.is_suppressed(tenant, stream, &address) {
             return IntentAnswer::Refused(IntentRefusal::Suppressed);
         }
+        if let Some(charge) = intent.charge {
+            let Some(spent) = charge.on(self.charges.get(&intent.lane).copied()) else {
+                return IntentAnswer::Refused(IntentRefusal::WarmupCap);
+            };
+            self.charges.insert(intent.lane.clone(), spent);
+        }
         let open = OpenIntent {
             attempt: intent.attempt,
             at: intent.at,
@@ -283,6 +291,9 @@ impl Ledger {
         self.unwritten.clear();
         if sabotage::is(Bug::IntentForgotten) {
             self.intents.clear();
+        }
+        if sabotage::is(Bug::WarmupForgotten) {
+            self.charges.clear();
         }
         if sabotage::is(Bug::DueResetOnRestart) {
             self.line.make_all_due();

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::queue::Memory;
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
-    Template, TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Stream,
+    Suppression, Template, TemplateId, Tenant, TenantId, Timestamp,
 };
-use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::queue::{IdempotencyKey, Spent, StoredResponse};
 use crate::store::{Store, StoreError};
 
 #[async_trait]
@@ -133,6 +133,12 @@ impl Store for Memory {
 
     async fn notes(&self, kind: NoteKind, max: usize) -> Result<Vec<Note>, StoreError> {
         Ok(self.ledger().records.notes(kind).take(max).collect())
+    }
+
+    async fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, StoreError> {
+        let ledger = self.ledger();
+        let charges = ledger.charges.iter().take(max);
+        Ok(charges.map(|(lane, spent)| (lane.clone(), *spent)).collect())
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

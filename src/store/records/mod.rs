@@ -12,6 +12,7 @@ mod ledger;
 mod mark;
 mod message;
 mod note;
+mod spent;
 
 pub(crate) use admin::{
     decode_alias, decode_domain, decode_key, decode_response, decode_suppression, decode_template, decode_tenant,
@@ -25,6 +26,7 @@ pub(crate) use ledger::{Ledger, decode_lane, decode_ledger, encode_lane, encode_
 pub(crate) use mark::{decode_mark, encode_mark};
 pub(crate) use message::{decode_body, decode_message, decode_message_age, encode_body, encode_message};
 pub(crate) use note::{decode_note, encode_note};
+pub(crate) use spent::{decode_spent, encode_spent};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::domain::{
     NoteKind, ProviderId, Recipient, Role, SendingDomain, SourceId, State, Stream, Suppression, SuppressionReason,
     Template, TemplateId, Tenant, TenantId, Timestamp, Variables, Why,
 };
-use crate::queue::{Intent, LeaseRef, OpenIntent, StoredResponse};
+use crate::queue::{Intent, LeaseRef, OpenIntent, Spent, StoredResponse};
 
 const ID: MessageId = MessageId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
 const TENANT: TenantId = TenantId(7);
@@ -205,10 +205,13 @@ fn deliveries_and_intents_are_kept_as_the_first_version_wrote_them() {
             lane: open.lane.clone(),
             host: open.host.clone(),
             at: open.at,
+            charge: None,
         })
     };
     let intent = (Fence(3 << 40 | 5), open);
     check("intent", &intent, encode, |bytes| decode_intent(id(), bytes));
+    let spent = Spent { day: 20_780, used: 300 };
+    check("spent", &spent, encode_spent, |bytes| decode_spent(&lane, bytes));
     check("lane", &lane, encode_lane, |bytes| decode_lane(1, bytes));
     let ledger = Ledger {
         by_state: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1 << 40],
@@ -354,6 +357,7 @@ fn each_kind_of_record_has_golden_bytes() {
         include_str!("ledger.rs"),
         include_str!("message.rs"),
         include_str!("note.rs"),
+        include_str!("spent.rs"),
     ];
     let kinds = sources
         .iter()

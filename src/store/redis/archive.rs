@@ -75,6 +75,8 @@ impl Redis {
                 all.push(Archived::Note(note.map_err(damaged)?));
             }
         }
+        let charges = self.read_charges().await?.into_iter();
+        all.extend(charges.map(|(lane, spent)| Archived::Charged(lane, spent)));
         // The list is the same in every partition.
         for (field, entry) in self.fields(0, b"suppressed".to_vec()).await? {
             let (tenant, address) = named(&field)?;
@@ -176,6 +178,7 @@ impl Redis {
                 self.call(REMEMBER, partition, &arguments).await.map(drop)
             }
             Archived::Note(note) => self.write_notes(&[note]).await,
+            Archived::Charged(lane, spent) => self.write_charge(&lane, spent).await,
             Archived::Message(archived) => {
                 let partition = self.shared.names.partition_of(archived.message.id);
                 self.call(TAKE_IN, partition, &message_arguments(&archived))
@@ -251,6 +254,7 @@ fn intent(delivery: DeliveryId, open: &OpenIntent) -> Intent {
         lane: open.lane.clone(),
         host: open.host.clone(),
         at: open.at,
+        charge: None,
     }
 }
 

@@ -18,6 +18,7 @@
 mod accepting;
 mod archive;
 mod bugs;
+mod charging;
 mod claims;
 mod entries;
 mod functions;

@@ -17,6 +17,7 @@
 //! | `lanes`, `ends` | sorted sets | lanes by how many are parked there; all parked deliveries by expiry |
 //! | `lease`, `until` | hash, sorted set | leases: who, fence and place; and by their end |
 //! | `about` | hash | under `c`: the mark of a store that moves |
+//! | `charges` | hash | under `c`: by lane, the last day of its warm-up and how many INTENTs were charged on it |
 //! | `notes:<kind>` | hash | under `c`: what the engine has learnt |
 //! | `nodes`, `sources` | hashes | under `c`: nodes that are there; Sources and who owns them |
 //! | `ages`, `done` | sorted sets | messages with, and without, unsettled deliveries, by time of acceptance |

@@ -179,12 +179,16 @@ impl Queue for Redis {
         arguments.text(suppression_field(delivery.tenant, &delivery.address));
         arguments.text(stream_code(Some(delivery.stream())));
         arguments.bytes(encode_intent(&intent));
+        if !self.add_charge(&mut arguments, &intent).await? {
+            return Ok(IntentAnswer::Refused(IntentRefusal::WarmupCap));
+        }
         let partition = self.partition_of(intent.lease);
         let answer = self.call(INTENT, partition, &arguments).await?;
         match answer.first().and_then(Option::as_deref) {
             Some(b"recorded") => Ok(IntentAnswer::Recorded),
             Some(b"stale") => stale,
             Some(b"expired") => Ok(IntentAnswer::Refused(IntentRefusal::Expired)),
+            Some(b"warmup_cap") => Ok(IntentAnswer::Refused(IntentRefusal::WarmupCap)),
             Some(b"suppressed") => Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)),
             _ => Err(strange()),
         }

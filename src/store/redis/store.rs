@@ -18,10 +18,10 @@ use super::records::damaged;
 use super::settling::{lower_case, suppression_field};
 use super::values::{decode_value, score};
 use crate::domain::{
-    ApiKey, Body, Delivery, DeliveryId, Event, Message, MessageId, Note, NoteKind, SendingDomain, Stream, Suppression,
-    Template, TemplateId, Tenant, TenantId, Timestamp,
+    ApiKey, Body, Delivery, DeliveryId, Event, Lane, Message, MessageId, Note, NoteKind, SendingDomain, Stream,
+    Suppression, Template, TemplateId, Tenant, TenantId, Timestamp,
 };
-use crate::queue::{IdempotencyKey, StoredResponse};
+use crate::queue::{IdempotencyKey, Spent, StoredResponse};
 use crate::store::{Store, StoreError};
 
 /// Fields that one call reads at most.
@@ -291,6 +291,12 @@ impl Store for Redis {
         };
         let notes = self.read_notes(kind).await?.into_iter();
         Ok(notes.filter_map(readable).take(max).collect())
+    }
+
+    async fn charges(&self, max: usize) -> Result<Vec<(Lane, Spent)>, StoreError> {
+        let mut charges = self.read_charges().await?;
+        charges.truncate(max);
+        Ok(charges)
     }
 
     async fn purge(&self, before: Timestamp, max: usize) -> Result<usize, StoreError> {

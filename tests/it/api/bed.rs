@@ -14,6 +14,7 @@ use posthaste::domain::{
     ApiKey, Board, Class, DeliveryId, DomainStatus, KeyScope, Lane, Node, Place, SendingDomain, Settlement, TenantId,
     Timestamp,
 };
+use posthaste::observe::Observer;
 use posthaste::policy::admission::AdmissionSettings;
 use posthaste::policy::api_key;
 use posthaste::policy::restart::RestartSettings;
@@ -36,6 +37,7 @@ pub(crate) struct Bed {
     pub(crate) resolver: Fixed,
     pub(crate) state: Arc<ApiState>,
     pub(crate) key: String,
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// An answer, read to its end.
@@ -107,14 +109,16 @@ impl Bed {
             panics: AtomicBool::new(false),
         });
         let resolver = Fixed::new();
+        let observer = Arc::new(Observer::new());
         let state = Arc::new(ApiState::new(ApiParts {
             queue: Arc::clone(&queue) as Arc<dyn Queue>,
             store: Arc::clone(&memory) as Arc<dyn Store>,
             resolver: Arc::new(resolver.clone()),
             clock: Clock::starting_at(NOW),
-            observer: Arc::default(),
+            observer: Arc::clone(&observer),
             settings,
             admission: AdmissionSettings::default(),
+            reputation: Arc::default(),
         }));
         let bed = Self {
             memory,
@@ -122,6 +126,7 @@ impl Bed {
             resolver,
             state,
             key: api_key::make(&[1; 32]),
+            observer,
         };
         bed.put_key(&bed.key, TENANT).await;
         bed.put_domain("acme.com", DomainStatus::Verified).await;

@@ -10,4 +10,5 @@ mod limits;
 mod read;
 mod send;
 mod templates;
+mod tenants;
 mod wire;

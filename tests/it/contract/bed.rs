@@ -361,6 +361,7 @@ pub(crate) fn intent(leased: &Leased, now: Timestamp) -> Intent {
         lane: lane("ip1", "google"),
         host: "mx1.google.example".to_owned(),
         at: now,
+        charge: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) enum Step {
     },
     Intent {
         lease: usize,
+        charged: bool,
     },
     Settle {
         lease: usize,
@@ -100,7 +101,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => (index(), index()).prop_map(|(lease, lane)| Step::Park { lease, lane }),
         2 => (index(), 0..90_u64).prop_map(|(lease, due_in)| Step::Release { lease, due_in }),
         2 => [index(), index()].prop_map(|leases| Step::Renew { leases }),
-        4 => index().prop_map(|lease| Step::Intent { lease }),
+        4 => (index(), any::<bool>()).prop_map(|(lease, charged)| Step::Intent { lease, charged }),
         6 => (index(), end).prop_map(|(lease, end)| Step::Settle { lease, end }),
         1 => index().prop_map(|delivery| Step::Cancel { delivery }),
         1 => (index(), stream).prop_map(|(address, stream)| Step::Suppress { address, stream }),

@@ -1,7 +1,7 @@
 //! INTENT: whether the dot may go, and what is known when its answer is lost.
 
-use posthaste::domain::{Class, Next, State, Stream, Suppression, SuppressionReason, TenantId};
-use posthaste::queue::{IntentAnswer, IntentRefusal, OpenIntent, SettleAnswer};
+use posthaste::domain::{Class, Next, State, Stream, Suppression, SuppressionReason, TenantId, Timestamp};
+use posthaste::queue::{Charge, Intent, IntentAnswer, IntentRefusal, Leased, OpenIntent, SettleAnswer, Spent};
 
 use super::bed::{Bed, LEASE, Mail, at, deferred, delivered, intent, lane};
 
@@ -160,6 +160,110 @@ pub(crate) async fn only_an_outcome_closes_the_intent(mut bed: Bed) {
     unknown.ambiguous = 1;
     assert_eq!(bed.settle(unknown).await, SettleAnswer::Settled);
     assert_eq!(bed.delivery(leased.delivery.id).await.ambiguous, 1);
+}
+
+const OVER_CAP: IntentAnswer = IntentAnswer::Refused(IntentRefusal::WarmupCap);
+
+/// An INTENT that costs one of `cap` mails of a day, for the lane from `source` to google.
+async fn charged(bed: &Bed, leased: &Leased, now: Timestamp, source: &str, (day, cap): (u32, u64)) -> IntentAnswer {
+    let intent = Intent {
+        lane: lane(source, "google"),
+        charge: Some(Charge { day, cap }),
+        ..intent(leased, now)
+    };
+    bed.queue().intent(intent).await.expect("the backend answers")
+}
+
+/// Leases of this many deliveries.
+async fn several(bed: &mut Bed, count: usize) -> Vec<Leased> {
+    for _ in 0..count {
+        bed.accept_one().await;
+    }
+    bed.lease(Class::Transactional, count, at(1)).await
+}
+
+pub(crate) async fn a_lane_in_warm_up_sends_no_more_than_its_cap(mut bed: Bed) {
+    let leased = several(&mut bed, 4).await;
+    assert_eq!(
+        charged(&bed, &leased[0], at(2), "ip1", (10, 2)).await,
+        IntentAnswer::Recorded
+    );
+    assert_eq!(
+        charged(&bed, &leased[1], at(2), "ip1", (10, 2)).await,
+        IntentAnswer::Recorded
+    );
+    assert_eq!(charged(&bed, &leased[2], at(2), "ip1", (10, 2)).await, OVER_CAP);
+    assert_eq!(
+        charged(&bed, &leased[2], at(2), "ip2", (10, 2)).await,
+        IntentAnswer::Recorded,
+        "each lane has a budget of its own"
+    );
+    assert_eq!(
+        charged(&bed, &leased[3], at(2), "ip1", (10, 3)).await,
+        IntentAnswer::Recorded
+    );
+    let spent = |used| Spent { day: 10, used };
+    let expected = vec![(lane("ip1", "google"), spent(3)), (lane("ip2", "google"), spent(1))];
+    assert_eq!(bed.store().charges(10).await, Ok(expected.clone()));
+    assert_eq!(bed.store().charges(1).await, Ok(expected[..1].to_vec()));
+}
+
+pub(crate) async fn a_refused_intent_costs_nothing(mut bed: Bed) {
+    bed.accept(&Mail::to(&["ann@x.example"])).await;
+    bed.accept(&Mail::to(&["bob@x.example"]).expires(at(30))).await;
+    let leased = bed.lease(Class::Transactional, 2, at(1)).await;
+    suppress(&bed, "ann@x.example", None).await;
+    assert_eq!(charged(&bed, &leased[0], at(2), "ip1", (10, 1)).await, SUPPRESSED);
+    assert_eq!(charged(&bed, &leased[1], at(31), "ip1", (10, 1)).await, EXPIRED);
+    assert_eq!(charged(&bed, &leased[1], at(100), "ip1", (10, 1)).await, STALE);
+    assert_eq!(bed.store().charges(10).await, Ok(vec![]));
+}
+
+pub(crate) async fn an_intent_over_the_cap_leaves_nothing_open(mut bed: Bed) {
+    let leased = several(&mut bed, 1).await;
+    assert_eq!(charged(&bed, &leased[0], at(2), "ip1", (10, 0)).await, OVER_CAP);
+    assert_eq!(bed.store().charges(10).await, Ok(vec![]));
+    assert_eq!(bed.lease_one(at(61)).await.open_intent, None);
+}
+
+pub(crate) async fn what_was_charged_survives_a_crash(mut bed: Bed) {
+    let leased = several(&mut bed, 1).await;
+    assert_eq!(
+        charged(&bed, &leased[0], at(2), "ip1", (10, 1)).await,
+        IntentAnswer::Recorded
+    );
+    bed.crash().await;
+    let leased = several(&mut bed, 1).await;
+    let last = leased.last().expect("one is leased");
+    assert_eq!(charged(&bed, last, at(2), "ip1", (10, 1)).await, OVER_CAP);
+}
+
+pub(crate) async fn a_clock_that_jumps_back_opens_no_new_budget(mut bed: Bed) {
+    let leased = several(&mut bed, 3).await;
+    assert_eq!(
+        charged(&bed, &leased[0], at(2), "ip1", (10, 1)).await,
+        IntentAnswer::Recorded
+    );
+    assert_eq!(charged(&bed, &leased[1], at(2), "ip1", (9, 1)).await, OVER_CAP);
+    assert_eq!(
+        charged(&bed, &leased[1], at(2), "ip1", (11, 1)).await,
+        IntentAnswer::Recorded
+    );
+    assert_eq!(charged(&bed, &leased[2], at(2), "ip1", (10, 1)).await, OVER_CAP);
+    assert_eq!(
+        charged(&bed, &leased[2], at(2), "ip1", (10, 2)).await,
+        IntentAnswer::Recorded
+    );
+    let spent = Spent { day: 11, used: 2 };
+    assert_eq!(bed.store().charges(10).await, Ok(vec![(lane("ip1", "google"), spent)]));
+}
+
+pub(crate) async fn of_intents_at_the_same_time_no_more_than_the_cap_are_recorded(mut bed: Bed) {
+    let leased = several(&mut bed, 8).await;
+    let asked = leased.iter().map(|one| charged(&bed, one, at(2), "ip1", (10, 3)));
+    let answers = futures_util::future::join_all(asked).await;
+    let recorded = answers.iter().filter(|answer| **answer == IntentAnswer::Recorded);
+    assert_eq!(recorded.count(), 3, "{answers:?}");
 }
 
 fn first_intent() -> OpenIntent {

@@ -101,6 +101,12 @@ macro_rules! contract_tests {
                     a_refused_intent_leaves_nothing_open,
                     an_outcome_closes_the_intent,
                     only_an_outcome_closes_the_intent,
+                    a_lane_in_warm_up_sends_no_more_than_its_cap,
+                    a_refused_intent_costs_nothing,
+                    an_intent_over_the_cap_leaves_nothing_open,
+                    what_was_charged_survives_a_crash,
+                    a_clock_that_jumps_back_opens_no_new_budget,
+                    of_intents_at_the_same_time_no_more_than_the_cap_are_recorded,
                 ]
                 settle [
                     a_settlement_is_applied_whole,

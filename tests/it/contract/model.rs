@@ -12,7 +12,7 @@ use posthaste::domain::{
     Class, Delivery, DeliveryId, Event, Fence, Lane, MessageId, Next, Settlement, State, Suppression,
     SuppressionReason, TenantId, Timestamp, Why,
 };
-use posthaste::queue::{Accepted, LeaseRef, Leased, OpenIntent, Parking, Release};
+use posthaste::queue::{Accepted, Charge, Intent, LeaseRef, Leased, OpenIntent, Parking, Release};
 use proptest::test_runner::{Config, TestRunner};
 
 use super::bed::{Backend, LEASE, Mail, at, bounced, deferred, delivered, idempotency, intent, lane};
@@ -216,12 +216,7 @@ impl Pair {
                 let lost = |all: &[LeaseRef]| all.iter().map(|one| one.delivery).collect::<Vec<_>>();
                 assert_eq!(lost(&theirs), lost(&ours), "lost leases");
             }
-            Step::Intent { lease } => {
-                let Some(lease) = self.lease(lease) else { return };
-                let theirs = self.theirs.queue().intent(intent(&lease.theirs, now)).await;
-                let ours = self.ours.queue().intent(intent(&lease.ours, now)).await;
-                assert_eq!(theirs.expect("answers"), ours.expect("answers"), "intent");
-            }
+            Step::Intent { lease, charged } => self.intend(lease, charged).await,
             Step::Settle { lease, end } => {
                 let Some(lease) = self.lease(lease) else { return };
                 let theirs = self
@@ -234,6 +229,27 @@ impl Pair {
             }
             _ => unreachable!("all others are steps of nobody in particular"),
         }
+    }
+
+    /// An INTENT on both sides, charged or not; what was charged is the same on both.
+    async fn intend(&mut self, lease: usize, charged: bool) {
+        let now = self.now;
+        let Some(lease) = self.lease(lease) else { return };
+        // Days are short here, and some charges are for one that is over.
+        let day = u32::try_from(now.0 / 50_000).expect("histories are short");
+        let charge = |leased: &Leased| Charge {
+            day: day.saturating_sub(u32::from(leased.delivery.id.recipient)),
+            cap: 2,
+        };
+        let of = |leased: &Leased| Intent {
+            charge: charged.then(|| charge(leased)),
+            ..intent(leased, now)
+        };
+        let theirs = self.theirs.queue().intent(of(&lease.theirs)).await;
+        let ours = self.ours.queue().intent(of(&lease.ours)).await;
+        assert_eq!(theirs.expect("answers"), ours.expect("answers"), "intent");
+        let theirs = self.theirs.store().charges(10).await;
+        assert_eq!(theirs, self.ours.store().charges(10).await, "charges");
     }
 
     async fn accept(&mut self, step: &Step) {

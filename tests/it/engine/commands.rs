@@ -102,6 +102,8 @@ async fn why_tells_what_a_mail_waits_for_and_what_became_of_it() {
     let json = good(&home.run(&["why", &id, "--json"]).await);
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["deliveries"][0]["state"], "delivered");
+    let all = good(&home.run(&["why", "--all"]).await);
+    assert!(all.starts_with("1 wait:"), "{all}");
     bad(&home.run(&["why", "nonsense"]).await, &["not the id of a message"]);
     let unknown = "01a208e9-b32a-7a0a-af2f-8cbdd55c444f";
     bad(&home.run(&["why", unknown]).await, &["no message with this id"]);

@@ -5,7 +5,9 @@ pub(crate) mod bed;
 pub(crate) mod process;
 
 mod commands;
+mod doctor;
 mod drain;
+mod explained;
 mod journey;
 mod kills;
 mod lanes;
@@ -18,4 +20,6 @@ mod panics;
 mod pressure;
 mod reload;
 mod store_faults;
+mod tenants;
 mod waits;
+mod warmup;

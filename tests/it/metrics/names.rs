@@ -34,9 +34,13 @@ fn has_label(metric: &Metric, series: &str, label: &str) -> bool {
     metric.labels.contains(&label) || (label == "le" && series.ends_with("_bucket"))
 }
 
+/// States of a lane.
+const LANE_STATES: [&str; 5] = ["open", "slow", "stopped", "canary", "unreachable"];
+
 /// Every value that a label of ours can have, where they are known beforehand.
-fn known_values(label: &str) -> Option<Vec<&'static str>> {
+fn known_values(series: &str, label: &str) -> Option<Vec<&'static str>> {
     match label {
+        "state" if series == "posthaste_lane_state" => Some(LANE_STATES.to_vec()),
         "class" => Some(Class::ALL.map(Class::name).to_vec()),
         "state" => Some(State::ALL.map(State::name).to_vec()),
         "reason" => Some(BounceClass::ALL.iter().map(|class| class.name()).collect()),
@@ -96,11 +100,15 @@ fn every_label_that_a_query_uses_exists() {
 #[test]
 fn every_label_value_that_a_query_asks_for_can_come() {
     for query in all_queries() {
-        for (label, asked) in selectors(&query.text)
-            .into_iter()
-            .flat_map(|selector| selector.matchers)
-        {
-            let Some(known) = known_values(&label) else { continue };
+        let selectors = selectors(&query.text);
+        let asked = selectors.iter().flat_map(|selector| {
+            let matchers = selector.matchers.iter();
+            matchers.map(move |(label, asked)| (&selector.series, label, asked))
+        });
+        for (series, label, asked) in asked {
+            let Some(known) = known_values(series, label) else {
+                continue;
+            };
             for value in asked.split('|').filter(|value| !value.starts_with('$')) {
                 assert!(known.contains(&value), "{label}={value}: {query}");
             }

@@ -98,6 +98,7 @@ pub(super) fn filled(query: &str, window: &str) -> String {
     let filled = query
         .replace("$__rate_interval", window)
         .replace("$provider", ".*")
+        .replace("$source", ".*")
         .replace("$class", ".*");
     assert!(!filled.contains('$'), "an unknown variable: {filled}");
     filled

@@ -18,7 +18,15 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
         "posthaste_commit_",
         "the store's commits are not told to the observer yet",
     ),
+    ("posthaste_warmup_", "the sources of these tests are warm"),
     ("posthaste_redis_", "the engine of these tests keeps its store itself"),
+    (
+        "posthaste_lane_connections_ceiling",
+        "no receiver of these tests has a limit of connections",
+    ),
+    ("posthaste_lane_rate_limit", "no receiver of these tests has a rate"),
+    ("posthaste_source_healthy", "nobody looks at the sources of these tests"),
+    ("posthaste_warmup_", "the sources of these tests are warm"),
 ];
 
 fn tool(name: &str) -> PathBuf {

@@ -19,9 +19,10 @@ use posthaste::actors::ownership::Ownership;
 use posthaste::actors::spawner::Spawner;
 use posthaste::actors::supervisor::Surroundings;
 use posthaste::actors::tools::{Draining, EngineSettings, SourceSettings, Tools};
+use posthaste::actors::warmups::{WarmupSettings, Warmups};
 use posthaste::clock::Clock;
 use posthaste::current::Current;
-use posthaste::domain::{Class, NodeId, SourceId};
+use posthaste::domain::{NodeId, SourceId};
 use posthaste::mail::return_path::ReturnPathKey;
 use posthaste::observe::Observer;
 use posthaste::policy::breaker::BreakerSettings;
@@ -226,22 +227,20 @@ fn tools(
         // The first node has it; another one sends when that is gone.
         sources: Arc::new(vec![source("ip1")]),
         live: Arc::default(),
+        reputation: Arc::default(),
         lanes: Arc::new(LaneBook::new(Pins::default(), &LaneGateSettings::default())),
         ownership: Arc::new(Ownership::of(posthaste::domain::Node {
             id: NodeId::from(&*format!("n{node}")),
             run: 1,
         })),
+        warmups: Arc::new(Warmups::new(WarmupSettings::default())),
         draining: Draining::default(),
     }
 }
 
 fn source(name: &str) -> SourceSettings {
     SourceSettings {
-        room: SourceRoom {
-            id: SourceId::from(name),
-            classes: Class::ALL.to_vec(),
-            enabled: true,
-        },
+        room: SourceRoom::shared(SourceId::from(name)),
         ip: None,
         ehlo: "mta.example".to_owned(),
     }

@@ -50,6 +50,7 @@ pub(in super::super) fn take_in(turn: &mut Turn<'_, '_>, item: &Archived) -> Res
             turn.tables.answer_ends.insert(end.as_slice(), ())?;
         }
         Archived::Note(note) => turn.put_note(note)?,
+        Archived::Charged(lane, spent) => turn.put_spent(lane, *spent)?,
         Archived::Message(archived) => take_in_message(turn, archived)?,
     }
     Ok(())
@@ -123,6 +124,7 @@ fn take_in_delivery(turn: &mut Turn<'_, '_>, one: &ArchivedDelivery, alone: bool
             lane: open.lane.clone(),
             host: open.host.clone(),
             at: open.at,
+            charge: None,
         };
         turn.tables
             .intents

@@ -83,6 +83,12 @@ pub(in super::super) fn intent(
     {
         return refused(IntentRefusal::Suppressed);
     }
+    if let Some(charge) = intent.charge {
+        let Some(spent) = charge.on(turn.state.charges.get(&intent.lane).copied()) else {
+            return refused(IntentRefusal::WarmupCap);
+        };
+        turn.put_spent(&intent.lane, spent)?;
+    }
     turn.dirty = true;
     turn.tables
         .intents

@@ -56,7 +56,31 @@ local function is_suppressed(tag, field, stream)
   return entry and (held_for == '0' or held_for == stream)
 end
 
--- Takes key, fence, time, expiry, the address on the suppression list, the stream, the record.
+-- Takes one from the budget of a lane for a day, if the cap allows it; gives whether it did. Days never come back: a charge
+-- for an earlier day is one for the last that there was.
+local function charge(hash, lane, day, cap)
+  local known, last, used = redis.call('HGET', hash, lane), day, 0
+  if known then
+    local known_day, known_used = string.match(known, '^(%d+) (%d+)$')
+    if tonumber(known_day) >= day then
+      last, used = tonumber(known_day), tonumber(known_used)
+    end
+  end
+  if used >= cap then
+    return false
+  end
+  redis.call('HSET', hash, lane, digits(last) .. ' ' .. digits(used + 1))
+  return true
+end
+
+-- Takes a lane, the day, the cap. Gives whether it was charged. For a cluster, where the budget and the mail are not in one
+-- place: there the charge comes before the INTENT.
+step('charge', {'allow-oom'}, function(tag, args)
+  return {charge(tag .. 'charges', args[3], tonumber(args[4]), tonumber(args[5])) and '1' or '0'}
+end)
+
+-- Takes key, fence, time, expiry, the address on the suppression list, the stream, the record; the hash of warm-up budgets ('' for
+-- none), the lane, the day, the cap.
 step('intent', {'allow-oom'}, function(tag, args, again)
   local key, at = args[3], tonumber(args[5])
   local message, recipient = split(key)
@@ -73,6 +97,9 @@ step('intent', {'allow-oom'}, function(tag, args, again)
   end
   if is_suppressed(tag, args[7], args[8]) then
     return {'suppressed'}
+  end
+  if args[10] ~= '' and not charge(args[10], args[11], tonumber(args[12]), tonumber(args[13])) then
+    return {'warmup_cap'}
   end
   redis.call('HSET', name, field, args[9])
   return {'recorded'}

@@ -1,0 +1,209 @@
+//! The standing of tenants from what is settled, over made-up times.
+
+use super::*;
+use crate::domain::{BounceClass, DeliveryId, Fence, MessageId, ProviderId, SourceId, Why};
+
+fn delivery(tenant: u32, class: Class) -> Delivery {
+    Delivery {
+        id: DeliveryId {
+            message: MessageId(uuid::Uuid::from_u128(7)),
+            recipient: 0,
+        },
+        tenant: TenantId(tenant),
+        class,
+        address: "a@b.example".to_owned(),
+        state: State::Queued,
+        created_at: Timestamp(0),
+        due_at: Timestamp(0),
+        expires_at: Timestamp::NEVER,
+        attempts: 0,
+        ambiguous: 0,
+        panics: 0,
+        source: None,
+        why: None,
+        last_reply: None,
+        bounce: None,
+        updated_at: Timestamp(0),
+    }
+}
+
+fn settlement(next: Next) -> Settlement {
+    Settlement {
+        delivery: delivery(1, Class::Broadcast).id,
+        fence: Fence(1),
+        at: Timestamp(0),
+        next,
+        attempts: 1,
+        ambiguous: 0,
+        panics: 0,
+        source: None,
+        reply: None,
+        bounce: None,
+        suppress: None,
+        events: Vec::new(),
+    }
+}
+
+fn lane(source: &str) -> Lane {
+    Lane {
+        source: SourceId::from(source),
+        provider: ProviderId::from("google"),
+    }
+}
+
+fn cause(class: BounceClass, blame: Blame, action: LaneAction) -> Cause {
+    Cause {
+        class,
+        blame,
+        action,
+        rule: Arc::from("test"),
+    }
+}
+
+/// So many of the tenant's mails end so.
+fn tell(
+    reputation: &Reputation,
+    tenant: u32,
+    class: Class,
+    bounced: bool,
+    count: usize,
+    now: Timestamp,
+) -> Vec<Change> {
+    let delivery = delivery(tenant, class);
+    let state = if bounced { State::Bounced } else { State::Delivered };
+    let settlement = settlement(Next::Final(state));
+    let unknown = cause(BounceClass::InvalidRecipient, Blame::Recipient, LaneAction::None);
+    let lane = lane("a");
+    let told = Told {
+        delivery: &delivery,
+        settlement: &settlement,
+        cause: bounced.then_some(&unknown),
+        lane: Some(&lane),
+        domain: None,
+    };
+    reputation.settled(std::iter::repeat_n(told, count), now)
+}
+
+#[test]
+fn one_bad_list_is_paused_and_nobody_else_is() {
+    let reputation = Reputation::default();
+    assert_eq!(tell(&reputation, 2, Class::Broadcast, false, 500, Timestamp(1)), []);
+    assert_eq!(tell(&reputation, 3, Class::Broadcast, false, 150, Timestamp(2)), []);
+    let changes = tell(&reputation, 3, Class::Broadcast, true, 60, Timestamp(3));
+    let grades: Vec<Grade> = changes.iter().map(|change| change.standing.grade).collect();
+    assert_eq!(grades, [Grade::Paused], "{changes:?}");
+    let grade = |tenant, class| reputation.grade(TenantId(tenant), class).0;
+    assert_eq!(grade(3, Class::Broadcast), Grade::Paused);
+    assert_eq!(grade(3, Class::Transactional), Grade::Free);
+    assert_eq!(grade(3, Class::Critical), Grade::Free);
+    assert_eq!(grade(2, Class::Broadcast), Grade::Free);
+}
+
+#[test]
+fn a_strict_tenant_keeps_its_codes_alone() {
+    let mut settings = TenantSettings::default();
+    let one = OneTenant {
+        policy: Some(Policy::Strict),
+        ..OneTenant::default()
+    };
+    settings.each.insert(TenantId(3), one);
+    let reputation = Reputation::new(settings);
+    tell(&reputation, 3, Class::Broadcast, true, 300, Timestamp(3));
+    let grades = Class::ALL.map(|class| reputation.grade(TenantId(3), class).0);
+    assert_eq!(grades, [Grade::Free, Grade::Paused, Grade::Paused]);
+}
+
+#[test]
+fn who_is_resumed_is_counted_anew() {
+    let reputation = Reputation::default();
+    tell(&reputation, 3, Class::Broadcast, true, 300, Timestamp(3));
+    let (tenant, stream) = (TenantId(3), Stream::Broadcast);
+    reputation.set_by_hand(
+        tenant,
+        stream,
+        Grade::Free,
+        "the list was cleaned".to_owned(),
+        Timestamp(4),
+    );
+    assert_eq!(reputation.grade(tenant, Class::Broadcast).0, Grade::Free);
+    assert_eq!(
+        tell(&reputation, 3, Class::Broadcast, true, 100, Timestamp(5)),
+        [],
+        "too few yet"
+    );
+    assert_eq!(tell(&reputation, 3, Class::Broadcast, true, 110, Timestamp(6)).len(), 1);
+    let reasons: Vec<String> = reputation.standings()[0]
+        .2
+        .iter()
+        .map(|one| one.reason.clone())
+        .collect();
+    assert_eq!(reasons.len(), 3);
+    assert_eq!(reasons[1], "the list was cleaned");
+}
+
+#[test]
+fn pauses_of_other_nodes_are_taken_over_and_own_later_ones_win() {
+    let (one, two) = (Reputation::default(), Reputation::default());
+    let (tenant, stream) = (TenantId(3), Stream::Broadcast);
+    one.set_by_hand(tenant, stream, Grade::Paused, "stop".to_owned(), Timestamp(10));
+    let saved = one.take_unsaved_standings(10);
+    assert_eq!(saved.len(), 1);
+    assert!(one.take_unsaved_standings(10).is_empty());
+    two.adopt(tenant, stream, saved[0].2.clone());
+    assert_eq!(two.grade(tenant, Class::Broadcast).0, Grade::Paused);
+    two.set_by_hand(tenant, stream, Grade::Free, "go on".to_owned(), Timestamp(20));
+    two.adopt(tenant, stream, saved[0].2.clone());
+    assert_eq!(
+        two.grade(tenant, Class::Broadcast).0,
+        Grade::Free,
+        "an older note changes nothing"
+    );
+}
+
+#[test]
+fn what_is_counted_is_saved_once_and_comes_back() {
+    let reputation = Reputation::default();
+    tell(&reputation, 3, Class::Broadcast, false, 80, Timestamp(3));
+    let mut saved = reputation.take_unsaved(2, Timestamp(3));
+    saved.extend(reputation.take_unsaved(100, Timestamp(3)));
+    assert_eq!(saved.len(), 4, "source, lane, tenant and stream");
+    assert!(reputation.take_unsaved(100, Timestamp(3)).is_empty());
+    let restarted = Reputation::default();
+    let known = saved.into_iter().filter_map(|(subject, tally)| Some((subject, tally?)));
+    restarted.restore(known.collect());
+    assert_eq!(restarted.all(Timestamp(9)), reputation.all(Timestamp(9)));
+}
+
+#[test]
+fn a_lane_is_blocked_for_our_address_until_something_is_delivered_there() {
+    let reputation = Reputation::default();
+    let delivery = delivery(1, Class::Transactional);
+    let (lane, stop) = (lane("a"), LaneAction::Stop(Duration::from_secs(600)));
+    let wait = settlement(Next::Wait {
+        state: State::Deferred,
+        due_at: Timestamp(9),
+        why: Why::Deferred(BounceClass::IpReputation),
+    });
+    let check = |next: &Settlement, cause: Option<Cause>, expect: Option<bool>| {
+        let told = Told {
+            delivery: &delivery,
+            settlement: next,
+            cause: cause.as_ref(),
+            lane: Some(&lane),
+            domain: None,
+        };
+        reputation.settled([told], Timestamp(5));
+        let found = reputation.blocked(&lane).map(|blocked| blocked.netblock);
+        assert_eq!(found, expect, "{cause:?}");
+    };
+    let of = |blame, action| Some(cause(BounceClass::IpReputation, blame, action));
+    check(&wait, of(Blame::Provider, stop), None);
+    check(&wait, of(Blame::TenantDomain, stop), None);
+    check(&wait, of(Blame::SourceIp, LaneAction::Slow), None);
+    check(&wait, of(Blame::SourceIp, stop), Some(false));
+    check(&wait, of(Blame::Netblock, stop), Some(true));
+    check(&settlement(Next::Final(State::Delivered)), None, None);
+    check(&wait, of(Blame::SourceIp, stop), Some(false));
+    reputation.on_time(Timestamp(5).plus(BLOCK_LONGEST));
+    assert_eq!(reputation.blocked(&lane), None);
+}
