@@ -86,6 +86,7 @@ fn every_key_of_the_manual_counts_after_a_reload_or_needs_a_restart() {
         ("tenants: {policy: none}", true),
         ("sources: [{id: a}]", false),
         ("domains: [{name: a.test}]", false),
+        ("pools: {critical: x, transactional: x, broadcast: x}", false),
     ] {
         let other: Raw = serde_saphyr::from_str(text).unwrap();
         let found = Difference::between(&manual, &other);

@@ -202,13 +202,14 @@ fn tools(
         clock.clone(),
     );
     let escalated = Arc::clone(world);
+    let settings = settings(world.book().plan.pauses);
     Tools {
         queue,
         store: Arc::clone(store) as Arc<dyn posthaste::store::Store>,
         destinations: Arc::new(destinations),
         dialer: Arc::new(dialer().over(Arc::new(network), clock.clone())),
         classifier: classifier(),
-        figures: Arc::new(Current::new(Figures::of(&settings(world.book().plan.pauses)))),
+        figures: Arc::new(Current::new(Figures::of(&settings))),
         crafter: Arc::new(Crafter::new(
             Arc::clone(store) as Arc<dyn posthaste::store::Store>,
             clock.clone(),
@@ -222,7 +223,7 @@ fn tools(
             restarts: RestartSettings::default(),
             escalate: Arc::new(move |kind| escalated.book().breaks("panic", kind)),
         },
-        settings: Arc::new(settings(world.book().plan.pauses)),
+        settings: Arc::new(settings),
         // The first node has it; another one sends when that is gone.
         sources: Arc::new(vec![source("ip1")]),
         live: Arc::default(),
