@@ -52,8 +52,6 @@ impl Difference {
             ("store", old.store != new.store, false),
             ("dns", old.dns != new.dns, false),
             ("sources", old.sources != new.sources, false),
-            ("pools", old.pools != new.pools, false),
-            ("tenants", old.tenants != new.tenants, false),
             ("health", old.health != new.health, false),
             ("domains", old.domains != new.domains, false),
             ("engine", old.engine != new.engine, false),

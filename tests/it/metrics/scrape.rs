@@ -26,7 +26,11 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ),
     ("posthaste_lane_rate_limit", "no receiver of these tests has a rate"),
     ("posthaste_source_healthy", "nobody looks at the sources of these tests"),
-    ("posthaste_warmup_", "the sources of these tests are warm"),
+    (
+        "posthaste_unclassified_total",
+        "every reply of these receivers is known",
+    ),
+    ("posthaste_tenant_paused", "nobody is paused in these tests"),
 ];
 
 fn tool(name: &str) -> PathBuf {
