@@ -79,6 +79,8 @@ pub struct LaneCredit {
     pub asked: usize,
     /// The lane was shut and takes one Delivery to see whether it works again.
     pub trial: bool,
+    /// Nobody has said yet how large the lane is.
+    pub guessed: bool,
 }
 
 impl LaneCredit {
@@ -100,6 +102,16 @@ impl LaneCredit {
             shut_until: None,
             asked: 0,
             trial: false,
+            guessed: false,
+        }
+    }
+
+    /// A lane that nobody has said anything of: its first deliveries tell its real size.
+    #[must_use]
+    pub fn guess() -> Self {
+        Self {
+            guessed: true,
+            ..Self::of(lane_credit(1))
         }
     }
 
@@ -126,8 +138,11 @@ impl LaneCredit {
         }
     }
 
-    /// The lane turns out to be of this size.
-    pub fn resize(&mut self, full: usize) {
+    /// A lane whose size was a guess turns out to be of this one.
+    pub fn turns_out(&mut self, full: usize) {
+        if !std::mem::take(&mut self.guessed) {
+            return;
+        }
         if self.shut_until.is_none() && !self.trial {
             self.left = self.left.saturating_add(full.saturating_sub(self.full)).min(full);
         }
@@ -208,7 +223,8 @@ mod tests {
         assert_eq!(credit.places(Class::Broadcast, 1), 0);
         credit.change(Credit::Exactly(1));
         assert_eq!(Class::ALL.map(|class| credit.places(class, 1)), [1, 1, 1]);
-        credit.resize(200);
+        credit.guessed = true;
+        credit.turns_out(200);
         assert_eq!(credit.left, 1, "its size makes no more places");
         credit.change(Credit::Exactly(150));
         assert!(!credit.trial);
@@ -216,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_lane_whose_size_was_guessed_gets_the_rest() {
-        let mut credit = LaneCredit::of(50);
+        let mut credit = LaneCredit::guess();
         credit.left = 20;
-        credit.resize(200);
+        credit.turns_out(200);
         assert_eq!((credit.left, credit.full), (170, 200));
-        credit.resize(50);
-        assert_eq!((credit.left, credit.full), (50, 50));
+        credit.turns_out(50);
+        assert_eq!((credit.left, credit.full), (170, 200), "it is no guess any more");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Origin, PARKED_LANES_MAX, Purpose, Scheduler, SchedulerMessage, report, returns};
 use crate::actors::supervisor::PartContext;
 use crate::domain::{Class, Lane, Shelf, Timestamp, Why};
-use crate::policy::fairness::{LaneCredit, lane_credit};
+use crate::policy::fairness::LaneCredit;
 use crate::policy::ownership::Standing;
 use crate::policy::shelves::Turn;
 use crate::queue::{Leased, Parking, QueueError};
@@ -33,11 +33,13 @@ impl Scheduler {
             return;
         }
         let batch = self.tools.settings.look_ahead.batch;
-        // A lane not seen since the start: its first parked deliveries tell its real size.
-        let unseen = LaneCredit::of(lane_credit(1));
-        let credit = self.lanes.entry(lane.clone()).or_insert(unseen);
+        let credit = self.lanes.entry(lane.clone()).or_insert_with(LaneCredit::guess);
         let now = self.tools.surroundings.clock.now();
-        let most = self.tools.warmups.most(lane, credit.in_hand(), now).min(batch);
+        let most = self
+            .tools
+            .warmups
+            .most(lane, credit.in_hand() + credit.asked, now)
+            .min(batch);
         let places = |class, turn| credit.places(class, turn).min(most);
         if let Some(turn) = self.shelves.turn(lane, places, &self.weights) {
             credit.asked += turn.most;

@@ -43,9 +43,7 @@ impl Scheduler {
         }
         let full = lane_credit(destination.limits.connections);
         let credit = self.lanes.entry(lane.clone()).or_insert(LaneCredit::of(full));
-        if credit.full != full {
-            credit.resize(full);
-        }
+        credit.turns_out(full);
         // Work that comes off a shelf was counted when it was asked for.
         let may = match origin {
             Origin::Lane(asked) if *asked == lane => credit.left > 0,
