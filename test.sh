@@ -88,6 +88,8 @@ smoke() {
     cargo build --quiet --bin posthaste
     cargo run --quiet --package bench -- w1 --smoke
     cargo run --quiet --package bench -- isolation --smoke
+    cargo run --quiet --package bench -- flood --smoke
+    cargo run --quiet --package bench -- lanes --smoke
 }
 
 # Everything is killed, frozen and filled while mail flows, and every copy counted. Each run draws its own plan; its first

@@ -3,7 +3,7 @@
 //! Takes what is different between measurements; gives a running process, its key, and what its metrics say.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,11 +17,13 @@ use crate::process::Child;
 const START: Duration = Duration::from_secs(60);
 /// Domain that the mails come from.
 pub(crate) const SENDER_DOMAIN: &str = "bench.test";
+/// No sink.
+pub(crate) const BY_MX: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an engine is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct EnginePlan {
-    /// Where all mail is routed.
+    /// Where all mail is routed; [`BY_MX`]: nowhere, it goes where name servers say.
     pub(crate) sink: SocketAddr,
     /// SMTP connections at most.
     pub(crate) connections: u32,
@@ -107,15 +109,24 @@ fn config_text(plan: &EnginePlan, directory: &Path, api: SocketAddr, metrics: So
     let data = directory.join("data");
     format!(
         "data: {data}\nhostname: mta.bench.test\nlog: {{level: warn}}\napi: {{listen: \"{api}\"}}\nmetrics: {{listen: \
-         \"{metrics}\"}}\ndomains:\n  - {{name: {SENDER_DOMAIN}, verified: true, dkim: {dkim}}}\nroutes:\n  - name: \
-         sink\n    domains: [\"*\"]\n    host: \"{host}\"\n    port: {port}\n    tls: off\n    connections: \
-         {connections}\n    messages_per_connection: 100000\n{extra}",
+         \"{metrics}\"}}\ndomains:\n  - {{name: {SENDER_DOMAIN}, verified: true, dkim: {dkim}}}\n{routes}{extra}",
         data = data.display(),
         dkim = plan.dkim,
+        routes = routes_text(plan),
+        extra = plan.extra,
+    )
+}
+
+fn routes_text(plan: &EnginePlan) -> String {
+    if plan.sink == BY_MX {
+        return String::new();
+    }
+    format!(
+        "routes:\n  - name: sink\n    domains: [\"*\"]\n    host: \"{host}\"\n    port: {port}\n    tls: off\n    \
+         connections: {connections}\n    messages_per_connection: 100000\n",
         host = plan.sink.ip(),
         port = plan.sink.port(),
         connections = plan.connections,
-        extra = plan.extra,
     )
 }
 

@@ -27,6 +27,18 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// The value below which this share of the sorted values lies; 0 of nothing.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in a list"
+    )]
+    let place = (share * number(last as u64)).round() as usize;
+    sorted.get(place).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +48,14 @@ mod tests {
         for (values, expect) in [(vec![], 0.0), (vec![3.0, 1.0, 2.0], 2.0), (vec![9.0, 1.0], 9.0)] {
             assert!((median(values) - expect).abs() < f64::EPSILON);
         }
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        let values: Vec<f64> = (0..=100).map(f64::from).collect();
+        assert_eq!(
+            (quantile(&values, 0.99), quantile(&values, 0.5), quantile(&[], 0.5)),
+            (99.0, 50.0, 0.0)
+        );
     }
 }

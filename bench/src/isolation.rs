@@ -22,7 +22,7 @@ use tokio::task::LocalSet;
 
 use crate::call::Call;
 use crate::engine::{Engine, EnginePlan, SENDER_DOMAIN};
-use crate::fit::{median, now, number, wall_ms};
+use crate::fit::{median, now, number, quantile, wall_ms};
 use crate::output;
 use crate::process::cpu_seconds_of;
 
@@ -351,17 +351,6 @@ fn in_time(ledger: &Ledger, sent_at: &[u64], is_measured: impl Fn(u64) -> bool) 
     number(received.iter().filter(|(_, at_ms)| *at_ms <= end + grace).count() as u64)
 }
 
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a place in a list"
-    )]
-    let place = (share * number(last as u64)).round() as usize;
-    sorted.get(place).copied().unwrap_or(0.0)
-}
-
 /// CPU seconds so far, or shares of all cores between two readings.
 #[derive(Debug, Clone, Copy)]
 struct Cpu {
@@ -449,15 +438,6 @@ mod tests {
                 "{speed} {p99} {cpu}"
             );
         }
-    }
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        let values: Vec<f64> = (0..=100).map(f64::from).collect();
-        assert_eq!(
-            (quantile(&values, 0.99), quantile(&values, 0.5), quantile(&[], 0.5)),
-            (99.0, 50.0, 0.0)
-        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The bodies of calls, made before the clock runs.
 //!
-//! Takes a size, domains and a batch; gives JSON texts that differ in their recipients. A ring of them is enough: the engine
-//! does not compare mails.
+//! Takes a size, domains and a batch; gives JSON texts that differ in their recipients. A ring of them is enough as long as it
+//! has all domains: the engine does not compare mails.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -42,7 +42,8 @@ impl Bodies {
 
     /// The body of a call with `mails` mails: of the ring, or a smaller one for the rest.
     pub(crate) fn of(&self, call: u64, mails: u64) -> Bytes {
-        if mails < self.shape.batch {
+        // More domains than a ring has mails are made as they are needed: each is to be seen.
+        if mails < self.shape.batch || self.shape.domains > RING {
             return body(&self.shape, call * self.shape.batch, mails);
         }
         let place = usize::try_from(call).unwrap_or(0) % self.ring.len();
@@ -114,6 +115,17 @@ mod tests {
         let total = length("html") + length("text");
         assert!((4060..=4096).contains(&total), "{total}");
         assert_eq!(mail["to"], "user7@d2.test");
+    }
+
+    #[test]
+    fn each_of_many_domains_gets_its_mail() {
+        let bodies = Bodies::new(MailShape {
+            domains: 100_000,
+            size: 100,
+            ..shape(100)
+        });
+        let value: Value = serde_json::from_slice(&bodies.of(999, 100)).expect("it is JSON");
+        assert_eq!(value["emails"][99]["to"], "user99999@d99999.test");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Measurements: a load generator for the API, a receiver that is not the bottleneck, and the figures of `RESULTS.md`;
 //! and `chaos`, which breaks everything while mail flows and counts every copy.
 //!
-//! Nothing here asserts a time. `w1 --smoke` checks that everything arrives, and is what CI runs.
+//! Nothing that CI runs asserts a time: each `--smoke` checks that everything arrives.
 
 mod call;
 mod chaos;
 mod engine;
 mod fit;
 mod fleet;
+mod flood;
 mod isolation;
 mod journal;
+mod lanes;
 mod load;
 mod mail;
+mod names;
 mod output;
 mod process;
 mod queue_memory;
@@ -45,6 +48,20 @@ enum Command {
     QueueMemory(queue_memory::QueueMemoryArguments),
     /// Five providers, one tarpitting and one blocked: what the other three notice of it.
     Isolation(isolation::IsolationArguments),
+    /// Codes while a flood of newsletters waits in the same lane. Fails when they wait too long, or newsletters starve.
+    ///
+    /// One provider with a hidden cap of connections and a known service time gets a flood of broadcast mail, in batches, and
+    /// a few codes a second: while the flood is taken in, and while all of it waits. A code's queue delay is the time from the
+    /// 202 to the receiver's record, less the service time of its own delivery. Then codes alone could fill the lane, and
+    /// broadcast is counted. Exit code 1 unless the 99th percentile of the delay is at most one service time and a second in
+    /// both phases, and broadcast keeps a twentieth.
+    Flood(flood::FloodArguments),
+    /// 500 lanes and 100,000 recipient domains against five: what the engine's CPU time for a mail becomes.
+    ///
+    /// A name server of its own says which provider takes a domain's mail. Runs come in pairs, many and few in turns; each
+    /// has two waves of mails, with domains that have to be looked up and with domains that are known. Exit code 1 when a
+    /// mail costs more than twice as much with many, in either wave (median of pairs).
+    Lanes(lanes::LanesArguments),
     /// Run the learning controller against simulated receivers on virtual time.
     Simulate(simulate::SimulateArguments),
     /// Kill, freeze and fill everything while mail flows, then count every copy. Fails unless all is accounted for.
@@ -82,6 +99,8 @@ fn main() -> ExitCode {
             Command::Journal(arguments) => journal::run(&arguments).await,
             Command::QueueMemory(arguments) => queue_memory::run(&arguments).await,
             Command::Isolation(arguments) => isolation::run(&arguments).await,
+            Command::Flood(arguments) => flood::run(&arguments).await,
+            Command::Lanes(arguments) => lanes::run(&arguments).await,
             Command::Simulate(arguments) => simulate::run(&arguments),
             Command::Chaos(arguments) => chaos::run(&arguments).await,
             Command::Engine(_) => unreachable!("it was started before"),

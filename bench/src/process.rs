@@ -36,9 +36,18 @@ impl Child {
 
     /// Most memory that was resident, in MiB.
     pub(crate) fn peak_mib(&self) -> Result<f64> {
+        self.memory_mib("VmHWM:")
+    }
+
+    /// Memory that is resident now, in MiB.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        self.memory_mib("VmRSS:")
+    }
+
+    fn memory_mib(&self, name: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        peak_mib(&status).with_context(|| format!("{path} has no VmHWM"))
+        mib(&status, name).with_context(|| format!("{path} has no {name}"))
     }
 
     /// Its standard output, once, if it was piped.
@@ -88,8 +97,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some(number(user + system) / TICKS_PER_SECOND)
 }
 
-fn peak_mib(status: &str) -> Option<f64> {
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+fn mib(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find(|line| line.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(number(kib) / 1024.0)
 }
@@ -106,7 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_given_in_mib() {
-        assert_eq!(peak_mib("Name:\tx\nVmHWM:\t    2048 kB\n"), Some(2.0));
+    fn memory_is_given_in_mib() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(
+            ["VmHWM:", "VmRSS:", "None:"].map(|name| mib(status, name)),
+            [Some(2.0), Some(1.0), None]
+        );
     }
 }

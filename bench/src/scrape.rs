@@ -12,6 +12,12 @@ pub(crate) fn sum(text: &str, name: &str) -> f64 {
     values.sum()
 }
 
+/// How many series of a name there are.
+pub(crate) fn series(text: &str, name: &str) -> u64 {
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    text.lines().filter(of_name).count() as u64
+}
+
 /// A quantile of what a histogram without labels took in between two scrapes, within its bucket as if spread evenly.
 /// 0 when nothing was taken in; what lies above all bounds counts as the last bound.
 pub(crate) fn quantile(before: &str, after: &str, name: &str, share: f64) -> f64 {
@@ -77,5 +83,6 @@ mod tests {
         for (name, expect) in [("a_total", 7.0), ("lone", 2.5), ("none", 0.0)] {
             assert!((sum(text, name) - expect).abs() < f64::EPSILON, "{name}");
         }
+        assert_eq!(["a_total", "lone", "none"].map(|name| series(text, name)), [2, 1, 0]);
     }
 }
