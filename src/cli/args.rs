@@ -194,7 +194,7 @@ pub enum RulesAction {
     ///
     /// Exit code 1 when there is something to mend.
     Lint {
-        /// A directory with bounces.yaml or providers.yaml. Default: the rules of the config, else those that are built in.
+        /// A directory with bounces.yaml, providers.yaml or warmup.yaml. Default: the rules of the config, else those that are built in.
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
         /// Print JSON.
