@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::task::LocalSet;
 
+use crate::aside::Aside;
 use crate::call::Call;
 use crate::engine::{Engine, EnginePlan, SENDER_DOMAIN};
 use crate::fit::{now, number, wall_ms};
@@ -32,8 +33,8 @@ const BROADCAST_LEAST: f64 = 0.05;
 /// Mails of the flood in one call, and calls at once.
 const BATCH: u64 = 500;
 const FLOOD_CALLS: u64 = 4;
-/// Calls with codes at once.
-const CODE_CALLS: usize = 32;
+/// Calls with codes at once: at least, at most. Each comes every two seconds at most, so that its connection is kept.
+const CODE_CALLS: (u64, u64) = (4, 32);
 /// Codes may be this long behind when a phase ends.
 const TAIL: Duration = Duration::from_secs(60);
 /// Pause after a 503.
@@ -151,14 +152,11 @@ pub(crate) async fn run(arguments: &FloodArguments) -> Result<()> {
 
 async fn measure(arguments: &FloodArguments) -> Result<FloodReport> {
     // The receiver stands for another machine: it gets a thread of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let aside = Aside::start()?;
     let ledger = Ledger::new(Keep::Records {
         records_max: 10_000_000,
     });
-    let receiver = runtime.spawn(receiver(arguments.clone(), ledger.clone())).await??;
+    let receiver = aside.run(receiver(arguments.clone(), ledger.clone())).await?;
     let mut engine = Engine::start(&plan(arguments, &receiver), None).await?;
     let codes = Codes::default();
     let local = LocalSet::new();
@@ -182,7 +180,6 @@ async fn measure(arguments: &FloodArguments) -> Result<FloodReport> {
     };
     let _ = engine.child.stop(Duration::from_secs(10)).await?;
     drop(receiver);
-    runtime.shutdown_background();
     Ok(report)
 }
 
@@ -322,7 +319,7 @@ async fn offer_for(engine: &Engine, codes: &Codes, rate: u64, time: Duration) ->
 async fn offer(engine: &Engine, codes: &Codes, rate: u64, is_over: &Rc<Cell<bool>>) -> Result<std::ops::Range<usize>> {
     let (first, started) = (codes.0.borrow().len(), now());
     let mut callers = Vec::new();
-    for _ in 0..CODE_CALLS {
+    for _ in 0..(rate * 2).clamp(CODE_CALLS.0, CODE_CALLS.1) {
         let connection = Call::connect(engine.api, &engine.key).await?;
         let (codes, is_over) = (codes.clone(), Rc::clone(is_over));
         callers.push(tokio::task::spawn_local(async move {

@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::task::LocalSet;
 
+use crate::aside::Aside;
 use crate::call::Call;
 use crate::engine::{Engine, EnginePlan, SENDER_DOMAIN};
 use crate::fit::{median, now, number, quantile, wall_ms};
@@ -187,13 +188,10 @@ fn sum_up(arguments: &IsolationArguments, runs: Vec<RunReport>) -> IsolationRepo
 /// One run on a fresh data directory.
 async fn one_run(arguments: &IsolationArguments, with_bad: bool) -> Result<RunReport> {
     // Receivers stand for other people's machines: they get a thread of their own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let aside = Aside::start()?;
     let records_max = usize::try_from(arguments.rate * (arguments.seconds + arguments.warm_up))?;
     let ledger = Ledger::new(Keep::Records { records_max });
-    let receivers = runtime.spawn(receivers(with_bad, ledger.clone())).await??;
+    let receivers = aside.run(receivers(with_bad, ledger.clone())).await?;
     let addresses: Vec<SocketAddr> = receivers.iter().map(Receiver::address).collect();
     let mut engine = Engine::start(&plan(&addresses, arguments.directory.clone()), None).await?;
     let mails = arguments.rate * (arguments.seconds + arguments.warm_up);
@@ -230,7 +228,6 @@ async fn one_run(arguments: &IsolationArguments, with_bad: bool) -> Result<RunRe
     // A tarpit holds on to connections: nobody waits for the end of those.
     let _ = engine.child.stop(Duration::from_secs(5)).await?;
     drop(receivers);
-    runtime.shutdown_background();
     Ok(report)
 }
 

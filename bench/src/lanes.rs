@@ -14,6 +14,7 @@ use clap::Args;
 use provider_sim::{Keep, Ledger, Receiver};
 use serde::Serialize;
 
+use crate::aside::Aside;
 use crate::engine::{BY_MX, Engine, EnginePlan, SENDER_DOMAIN};
 use crate::fit::{median, now, number};
 use crate::load::Load;
@@ -192,12 +193,9 @@ fn sum_up(arguments: &LanesArguments, messages: u64, runs: Vec<RunReport>) -> La
 /// One run on a fresh data directory.
 async fn one_run(arguments: &LanesArguments, shape: Shape) -> Result<RunReport> {
     // Receivers and name servers are other people's machines: they get a thread of their own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let aside = Aside::start()?;
     let ledger = Ledger::new(Keep::Counts);
-    let (receiver, names) = runtime.spawn(others(shape.providers, ledger.clone())).await??;
+    let (receiver, names) = aside.run(others(shape.providers, ledger.clone())).await?;
     let plan = plan(shape, receiver.address().port(), names, arguments.directory.clone());
     let mut engine = Engine::start(&plan, None).await?;
     let resident_mib = engine.child.resident_mib()?;
@@ -225,7 +223,6 @@ async fn one_run(arguments: &LanesArguments, shape: Shape) -> Result<RunReport> 
     );
     engine.child.stop(Duration::from_secs(30)).await?;
     drop(receiver);
-    runtime.shutdown_background();
     Ok(report)
 }
 

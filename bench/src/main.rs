@@ -3,6 +3,7 @@
 //!
 //! Nothing that CI runs asserts a time: each `--smoke` checks that everything arrives.
 
+mod aside;
 mod call;
 mod chaos;
 mod engine;

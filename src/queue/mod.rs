@@ -15,7 +15,7 @@ mod waits;
 pub use claims::{Claim, Claims};
 pub use types::{
     Accept, Accepted, Charge, Depth, IdempotencyKey, Intent, IntentAnswer, IntentRefusal, LeaseRef, Leased, OpenIntent,
-    Parking, QueueError, Release, SettleAnswer, Spent, StoredResponse,
+    Parking, QueueError, Release, SettleAnswer, Spent, StoredResponse, newest_of,
 };
 pub use waits::{AHEAD_MAX, Waiter, WaitersCursor, WaitersPage, Waits};
 
@@ -32,7 +32,8 @@ pub trait Queue: Claims + Waits + Send + Sync + std::fmt::Debug {
     /// ACCEPT: stores messages, bodies, deliveries, idempotency key and the first events in one durable step.
     async fn accept(&self, accept: Accept) -> Result<Accepted, QueueError>;
 
-    /// Leases up to `max` deliveries of `class` whose due time has come, oldest first, until `until`.
+    /// Leases up to `max` deliveries of `class` whose due time has come, oldest first, until `until`. Where more are due, the
+    /// last [`newest_of`] may be those who became due last, newest first; a line that is a stream has the oldest alone.
     /// A Delivery whose former lease ended with its INTENT open comes with that [`OpenIntent`]: it is ambiguous.
     /// Deliveries that have expired, or are held and due, are leased like all others; policy decides what becomes of them.
     async fn lease(

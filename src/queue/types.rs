@@ -126,6 +126,20 @@ pub struct OpenIntent {
     pub host: String,
 }
 
+/// Fewer than this in one lease are the oldest, all of them.
+const LEASE_WITH_NEWEST: usize = 64;
+
+/// How many of a lease of at most `max` are those who became due last, where more are due than it takes. Whoever is due
+/// then is soon seen, however many stand before it: a million mails of one tenant that fall due together would else hold
+/// up everybody's fresh mail for as long as it takes to bring them all to their lanes, where tenants share.
+#[must_use]
+pub fn newest_of(max: usize) -> usize {
+    match max {
+        ..LEASE_WITH_NEWEST => 0,
+        _ => max / 4,
+    }
+}
+
 /// A Delivery to be parked.
 #[derive(Debug, Clone)]
 pub struct Parking {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::domain::{Class, DeliveryId, Fence, Lane, Timestamp};
-use crate::queue::LeaseRef;
+use crate::queue::{LeaseRef, newest_of};
 
 /// Everybody who waits.
 #[derive(Debug, Default)]
@@ -195,13 +195,18 @@ impl Line {
         self.waiters.get(&id)?.lease.map(|lease| lease.until)
     }
 
-    /// The first `max` of a class who are due by `now`.
+    /// Those of a class who are due by `now`, at most `max`: the oldest, and of a longer line the newest too.
     pub(super) fn first_due(&self, class: Class, max: usize, now: Timestamp) -> Vec<DeliveryId> {
-        let line = self.due[class.index()].iter();
-        line.take_while(|(due_at, _, _)| *due_at <= now)
-            .take(max)
-            .map(|(_, _, id)| *id)
-            .collect()
+        let line = &self.due[class.index()];
+        let due = line.iter().take_while(|(due_at, _, _)| *due_at <= now);
+        let oldest: Vec<_> = due.take(max - newest_of(max)).collect();
+        let is_longer = oldest.len() == max - newest_of(max);
+        let newest = oldest.last().filter(|_| is_longer).map(|last| {
+            let behind = line.range((Bound::Excluded(*last), Bound::Unbounded)).rev();
+            behind.skip_while(|(due_at, _, _)| *due_at > now).take(newest_of(max))
+        });
+        let both = oldest.iter().copied().chain(newest.into_iter().flatten());
+        both.map(|(_, _, id)| *id).collect()
     }
 
     /// The first `max` under a lane.

@@ -285,6 +285,11 @@ impl Bed {
         ids(&self.lease(class, max, now).await)
     }
 
+    /// [`Backend::strict_line`].
+    pub(crate) fn strict_line(&self) -> bool {
+        self.backend.strict_line()
+    }
+
     /// Leases of a lane until [`LEASE`] from `now`.
     pub(crate) async fn lease_parked(&self, lane: &Lane, max: usize, now: Timestamp) -> Vec<Leased> {
         let leased = self.queue().lease_parked(lane, max, now, now.plus(LEASE)).await;

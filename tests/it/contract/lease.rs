@@ -20,6 +20,41 @@ pub(crate) async fn deliveries_go_by_due_time_then_by_order_of_acceptance(mut be
     assert_eq!(order, [first, second, third, late].concat());
 }
 
+/// Of a long line a large lease has the newest too; everybody comes once, and nobody who is not due.
+pub(crate) async fn a_fresh_one_does_not_wait_for_the_whole_of_a_long_line(mut bed: Bed) {
+    const MAX: usize = 64;
+    let addresses: Vec<String> = (0..50).map(|number| format!("u{number}@x.example")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut oldest = Vec::new();
+    for second in 0..6 {
+        oldest.extend(bed.accept(&Mail::to(&addresses).due(at(second))).await);
+    }
+    let mut all: BTreeSet<_> = oldest.iter().copied().collect();
+    let fresh = bed.accept(&Mail::to(&["fresh@x.example"]).due(at(20))).await[0];
+    bed.accept(&Mail::to(&["later@x.example"]).due(at(40))).await;
+    all.insert(fresh);
+    let first = bed.lease_ids(Class::Transactional, MAX, at(30)).await;
+    assert_eq!(first.len(), MAX);
+    if bed.strict_line() {
+        assert!(first.contains(&fresh), "it is the newest");
+        assert_eq!(first[..MAX * 3 / 4], oldest[..MAX * 3 / 4], "the others are the oldest");
+    }
+    let mut seen: Vec<_> = first;
+    loop {
+        let more = bed.lease_ids(Class::Transactional, MAX, at(30)).await;
+        let is_filled = more.len() == MAX || seen.len() + more.len() == all.len();
+        assert!(is_filled || !bed.strict_line(), "as long as there is somebody");
+        seen.extend(&more);
+        if more.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(
+        (seen.len(), seen.into_iter().collect::<BTreeSet<_>>()),
+        (all.len(), all)
+    );
+}
+
 pub(crate) async fn nothing_is_leased_before_it_is_due(mut bed: Bed) {
     let mail = Mail::to(&["a@x.example"]).due(at(10)).state(State::Scheduled);
     let id = bed.accept(&mail).await[0];

@@ -59,6 +59,7 @@ macro_rules! contract_tests {
                 ]
                 lease [
                     deliveries_go_by_due_time_then_by_order_of_acceptance,
+                    a_fresh_one_does_not_wait_for_the_whole_of_a_long_line,
                     nothing_is_leased_before_it_is_due,
                     a_lease_takes_at_most_what_was_asked_for,
                     classes_do_not_mix,

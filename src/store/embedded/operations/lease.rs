@@ -3,6 +3,7 @@
 //! A lease writes nothing. A record that cannot be read is passed over, named in the log, and left as it is: one damaged
 //! Delivery must not stand in the way of all behind it.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::ReadableTable;
@@ -17,11 +18,14 @@ use super::super::layout::Tables;
 use super::super::state::State;
 use super::super::turn::Turn;
 use crate::domain::{Class, DeliveryId, Lane, Timestamp};
-use crate::queue::{Depth, Leased};
+use crate::queue::{Depth, Leased, newest_of};
 use crate::sabotage::{self, Bug};
 
 /// Damaged messages that are passed over in search of the oldest one.
 const OLDEST_LOOKS_MAX: usize = 100;
+
+/// In search of the newest so many places are looked at for each that is wanted: those who are out keep theirs.
+const LOOKS_BACK: usize = 16;
 
 /// Leases those of a class who are due.
 pub(in super::super) fn lease(
@@ -44,6 +48,25 @@ pub(in super::super) fn lease(
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
+    let newest = newest_of(max);
+    let passed = from_the_front(turn, class, range, max - newest, &mut found)?;
+    if let Some(passed) = passed.filter(|_| newest > 0 && found.len() == max - newest) {
+        let behind = (Bound::Excluded(passed), range.1);
+        let seen = from_the_back(turn, behind, newest, &mut found)?;
+        let between = (behind.0, seen.map_or(range.1, Bound::Excluded));
+        from_the_front(turn, class, between, max, &mut found)?;
+    }
+    Ok(take_all(turn, found, until))
+}
+
+/// Adds the oldest who are not out until there are `max`; gives up to where everybody is out then.
+fn from_the_front(
+    turn: &mut Turn<'_, '_>,
+    class: Class,
+    range: (Bound<DueKey>, Bound<DueKey>),
+    max: usize,
+    found: &mut Vec<Arc<StoredDelivery>>,
+) -> Result<Option<DueKey>, Fault> {
     let mut passed = None;
     for row in turn.tables.due.range::<&DueKey>((range.0.as_ref(), range.1.as_ref()))? {
         if found.len() >= max {
@@ -57,7 +80,29 @@ pub(in super::super) fn lease(
     if let Some(key) = passed {
         turn.state.cursors.pass(class, key);
     }
-    Ok(take_all(turn, found, until))
+    Ok(passed)
+}
+
+/// Adds at most `max` of the newest who are not out; gives from where on it has looked at everybody.
+fn from_the_back(
+    turn: &mut Turn<'_, '_>,
+    range: (Bound<DueKey>, Bound<DueKey>),
+    max: usize,
+    found: &mut Vec<Arc<StoredDelivery>>,
+) -> Result<Option<DueKey>, Fault> {
+    let enough = found.len() + max;
+    let mut seen = None;
+    let rows = turn.tables.due.range::<&DueKey>((range.0.as_ref(), range.1.as_ref()))?;
+    for row in rows.rev().take(max * LOOKS_BACK) {
+        if found.len() >= enough {
+            break;
+        }
+        let (key, _) = row?;
+        let key = *key.value();
+        found.extend(candidate(turn.tables, turn.state, due_of(&key).1)?);
+        seen = Some(key);
+    }
+    Ok(seen)
 }
 
 /// Leases those who are parked under a lane.
