@@ -2,7 +2,7 @@
 //!
 //! Takes what a file says now; gives what was taken over and what needs a restart, or what is wrong. Everything is read and
 //! checked before anything is changed, so that a bad file changes nothing. What is taken over counts at once and as one: the
-//! rules that judge replies, providers and routes, limits of lanes, waits. Lanes keep what they have learnt and the sessions
+//! rules that judge replies, providers and routes, limits and pauses of lanes, waits. Lanes keep what they have learnt and the sessions
 //! that are up; mail in hand goes on with what it began with. Never reads the store, never opens a listener.
 
 use std::fmt;
@@ -16,6 +16,7 @@ use crate::actors::isp::IspMessage;
 use crate::actors::isps::Isps;
 use crate::actors::lane_book::LaneBook;
 use crate::actors::tools::Tools;
+use crate::clock::Clock;
 use crate::config::{Difference, Raw, RuleFiles, Settings};
 use crate::current::Current;
 use crate::observe::{Observer, Reputation};
@@ -66,6 +67,7 @@ pub struct Reloader {
     reputation: Arc<Reputation>,
     isps: Isps,
     observer: Arc<Observer>,
+    clock: Clock,
     read: OnceLock<Read>,
     used: Mutex<Used>,
 }
@@ -95,6 +97,7 @@ impl Reloader {
             reputation: Arc::clone(&tools.reputation),
             isps: engine.isps(),
             observer: Arc::clone(&tools.surroundings.observer),
+            clock: tools.surroundings.clock.clone(),
             read: OnceLock::new(),
             used: Mutex::new(Used {
                 at_start: Arc::clone(&settings.origin.0),
@@ -151,6 +154,8 @@ impl Reloader {
         self.lanes.set_pins(settings.pins.clone());
         self.reputation.configure(settings.tenants.clone());
         self.figures.replace(Arc::new(Figures::of(&settings.engine)));
+        let longest = settings.engine.gate.stop_longest;
+        self.lanes.domains.set_longest(longest, self.clock.now());
         used.now = Arc::clone(new);
         used.rules = settings.rules.clone();
         Reloaded { taken, needs_restart }

@@ -97,12 +97,14 @@ impl LaneState {
         limits
     }
 
-    /// Its provider has these limits now, and its pins may have moved. What it learnt stays, within them.
+    /// Its provider has these limits now, and its pins and pauses may have moved. What it learnt stays, within them.
     pub(super) fn set_limits(&mut self, limits: LaneLimits, tools: &Tools, now: Timestamp) {
         self.limits = limits;
         self.full_credit = lane_credit(limits.connections);
         let range = tools.lanes.range(&self.lane, limits);
-        self.room.gate_mut().set_range(range, now);
+        let gate = self.room.gate_mut();
+        gate.set_range(range, now);
+        gate.set_settings(&tools.figures.get().gate, now);
     }
 
     /// Goes on at half of what another node has learnt, if the lane was that node's meanwhile; then it is remembered as it

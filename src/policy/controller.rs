@@ -183,6 +183,12 @@ impl Controller {
         self.log_rate(Some((old, new)).filter(|(old, new)| old != new), Signal::Pinned, now);
     }
 
+    /// Other pauses after "too fast" (the first and the longest), other lengths of stops. What was learnt stays.
+    pub fn set_pauses(&mut self, (first, longest): (Duration, Duration), stops: StandstillSettings, now: Timestamp) {
+        self.pace.set_pauses(first, longest);
+        self.standstill.set_lengths(stops.least, stops.longest, now);
+    }
+
     /// Time passed.
     pub fn on_time(&mut self, now: Timestamp) {
         let old = self.session_limit.limit();

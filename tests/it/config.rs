@@ -84,6 +84,12 @@ fn every_key_of_the_manual_counts_after_a_reload_or_needs_a_restart() {
         ("providers: {google: {connections: 3}}", true),
         ("pins: [{source: a, provider: google, connections: 5}]", true),
         ("tenants: {policy: none}", true),
+        (
+            "delivery: {breaker: {failures: 9, first_pause: 10s, longest_pause: 30m}}",
+            true,
+        ),
+        ("delivery: {slow: {first_pause: 9s, longest_pause: 15m}}", true),
+        ("delivery: {stop_longest: 9h}", true),
         ("sources: [{id: a}]", false),
         ("domains: [{name: a.test}]", false),
         ("pools: {critical: x, transactional: x, broadcast: x}", false),

@@ -271,6 +271,29 @@ proptest! {
         }
     }
 
+    /// How a tenant's mail is spread over nodes makes no difference.
+    #[test]
+    fn what_two_nodes_counted_adds_up_to_what_one_would_have(
+        answers in proptest::collection::vec((happening(), 0_u64..600_000, any::<bool>()), 1..200),
+    ) {
+        let subject = Subject::Tenant(TenantId(1));
+        let (mut all, mut parts) = (Book::default(), [Book::default(), Book::default()]);
+        let mut now = Timestamp(1);
+        for (happening, pause, which) in answers {
+            now = now.plus(Duration::from_millis(pause));
+            let told = [(subject.clone(), happening)];
+            all.count(&told, now);
+            parts[usize::from(which)].count(&told, now);
+        }
+        let [one, two] = parts.map(|part| part.tally(&subject, now).unwrap_or_default());
+        let (sum, expect) = (one.plus(&two, now), all.tally(&subject, now).unwrap_or_default());
+        prop_assert_eq!(sum, two.plus(&one, now));
+        for (window, expect) in sum.windows.iter().zip(&expect.windows) {
+            let (rate, expected) = (window.bounce_rate(), expect.bounce_rate());
+            prop_assert!((window.sent() - expect.sent()).abs() < 1e-6 && (rate - expected).abs() < 1e-9);
+        }
+    }
+
     /// I17: whatever a provider says, a lane does not flap, and only evidence or time moves it.
     #[test]
     fn no_lane_turns_more_than_six_times_an_hour(
