@@ -136,6 +136,9 @@ impl Reloader {
             let _ = isp.send(IspMessage::Limits(None)).await;
         }
         tracing::info!("config and rules were read again: {reloaded}");
+        for finding in settings.odd_pins() {
+            tracing::warn!("config: {finding}");
+        }
         reloaded
     }
 
