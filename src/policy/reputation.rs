@@ -452,4 +452,6 @@ impl Book {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -1,64 +1,8 @@
 //! The standing of tenants from what is settled, over made-up times.
 
 use super::*;
-use crate::domain::{BounceClass, DeliveryId, Fence, MessageId, ProviderId, SourceId, Why};
-
-fn delivery(tenant: u32, class: Class) -> Delivery {
-    Delivery {
-        id: DeliveryId {
-            message: MessageId(uuid::Uuid::from_u128(7)),
-            recipient: 0,
-        },
-        tenant: TenantId(tenant),
-        class,
-        address: "a@b.example".to_owned(),
-        state: State::Queued,
-        created_at: Timestamp(0),
-        due_at: Timestamp(0),
-        expires_at: Timestamp::NEVER,
-        attempts: 0,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        why: None,
-        last_reply: None,
-        bounce: None,
-        updated_at: Timestamp(0),
-    }
-}
-
-fn settlement(next: Next) -> Settlement {
-    Settlement {
-        delivery: delivery(1, Class::Broadcast).id,
-        fence: Fence(1),
-        at: Timestamp(0),
-        next,
-        attempts: 1,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        reply: None,
-        bounce: None,
-        suppress: None,
-        events: Vec::new(),
-    }
-}
-
-fn lane(source: &str) -> Lane {
-    Lane {
-        source: SourceId::from(source),
-        provider: ProviderId::from("google"),
-    }
-}
-
-fn cause(class: BounceClass, blame: Blame, action: LaneAction) -> Cause {
-    Cause {
-        class,
-        blame,
-        action,
-        rule: Arc::from("test"),
-    }
-}
+use crate::domain::{BounceClass, Why};
+use crate::policy::reputation::samples::{cause, delivery, lane, settlement};
 
 /// So many of the tenant's mails end so.
 fn tell(

@@ -1,61 +1,14 @@
 //! Reputation over made-up days.
 
+use super::samples::{cause, delivery, lane, settlement};
 use super::*;
-use crate::domain::{DeliveryId, EventKind, Fence, MessageId, ProviderId, Why};
+use crate::domain::{Class, Why};
 use proptest::prelude::*;
 
 const MINUTE: u64 = 60_000;
 
-fn lane(source: &str) -> Lane {
-    Lane {
-        source: SourceId::from(source),
-        provider: ProviderId::from("google"),
-    }
-}
-
 fn of(source: &str) -> Subject {
     Subject::Lane(lane(source))
-}
-
-fn delivery(tenant: u32) -> Delivery {
-    Delivery {
-        id: DeliveryId {
-            message: MessageId(uuid::Uuid::from_u128(7)),
-            recipient: 0,
-        },
-        tenant: TenantId(tenant),
-        class: crate::domain::Class::Broadcast,
-        address: "a@b.example".to_owned(),
-        state: State::Queued,
-        created_at: Timestamp(0),
-        due_at: Timestamp(0),
-        expires_at: Timestamp::NEVER,
-        attempts: 0,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        why: None,
-        last_reply: None,
-        bounce: None,
-        updated_at: Timestamp(0),
-    }
-}
-
-fn settlement(next: Next) -> Settlement {
-    Settlement {
-        delivery: delivery(1).id,
-        fence: Fence(1),
-        at: Timestamp(0),
-        next,
-        attempts: 1,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        reply: None,
-        bounce: None,
-        suppress: None,
-        events: Vec::<EventKind>::new(),
-    }
 }
 
 fn wait() -> Next {
@@ -66,19 +19,10 @@ fn wait() -> Next {
     }
 }
 
-fn cause(class: BounceClass, blame: Blame, action: LaneAction) -> Cause {
-    Cause {
-        class,
-        blame,
-        action,
-        rule: Arc::from("test"),
-    }
-}
-
 /// What an answer says about our address, and about the tenant.
 fn check(next: Next, cause: Option<Cause>, source: Option<Happening>, tenant: Option<Happening>) {
     let domain: Arc<str> = Arc::from("acme.test");
-    let (delivery, lane) = (delivery(2), lane("a"));
+    let (delivery, lane) = (delivery(2, Class::Broadcast), lane("a"));
     let found = evidence(&delivery, &settlement(next), cause.as_ref(), Some(&lane), Some(&domain));
     let of_kind = |kind: &str| found.iter().find(|(one, _)| one.kind() == kind).map(|(_, what)| *what);
     for kind in ["source", "provider_source"] {
