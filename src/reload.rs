@@ -2,7 +2,8 @@
 //!
 //! Takes what a file says now; gives what was taken over and what needs a restart, or what is wrong. Everything is read and
 //! checked before anything is changed, so that a bad file changes nothing. What is taken over counts at once and as one: the
-//! rules that judge replies, providers and routes, ladders of warm-ups, limits of lanes, waits. Lanes keep what they have learnt and the sessions
+//! rules that judge replies, providers and routes, ladders of warm-ups, limits and pauses of lanes, waits. Lanes keep what they
+//! have learnt and the sessions
 //! that are up; mail in hand goes on with what it began with. Never reads the store, never opens a listener.
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::actors::isps::Isps;
 use crate::actors::lane_book::LaneBook;
 use crate::actors::tools::Tools;
 use crate::actors::warmups::Warmups;
+use crate::clock::Clock;
 use crate::config::{Difference, Raw, RuleFiles, Settings};
 use crate::current::Current;
 use crate::observe::{Observer, Reputation};
@@ -68,6 +70,7 @@ pub struct Reloader {
     warmups: Arc<Warmups>,
     isps: Isps,
     observer: Arc<Observer>,
+    clock: Clock,
     read: OnceLock<Read>,
     used: Mutex<Used>,
 }
@@ -98,6 +101,7 @@ impl Reloader {
             warmups: Arc::clone(&tools.warmups),
             isps: engine.isps(),
             observer: Arc::clone(&tools.surroundings.observer),
+            clock: tools.surroundings.clock.clone(),
             read: OnceLock::new(),
             used: Mutex::new(Used {
                 at_start: Arc::clone(&settings.origin.0),
@@ -136,6 +140,9 @@ impl Reloader {
             let _ = isp.send(IspMessage::Limits(None)).await;
         }
         tracing::info!("config and rules were read again: {reloaded}");
+        for finding in settings.odd_pins() {
+            tracing::warn!("config: {finding}");
+        }
         reloaded
     }
 
@@ -155,6 +162,8 @@ impl Reloader {
         self.reputation.configure(settings.tenants.clone());
         self.warmups.climb(settings.engine.warmup.ladders.clone());
         self.figures.replace(Arc::new(Figures::of(&settings.engine)));
+        let longest = settings.engine.gate.stop_longest;
+        self.lanes.domains.set_longest(longest, self.clock.now());
         used.now = Arc::clone(new);
         used.rules = settings.rules.clone();
         Reloaded { taken, needs_restart }

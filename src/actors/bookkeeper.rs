@@ -1,6 +1,7 @@
 //! Keeps the book of reputation: in the store, in the metrics, and in step with other nodes.
 //!
-//! Takes ticks; gives notes to the store, scores to the observer, and pauses that other nodes' notes tell of to the book.
+//! Takes ticks; gives notes to the store, scores to the observer, and what other nodes' notes tell of (pauses, counts of
+//! tenants, domains that stand still) to the book and to the holds.
 //! Decides nothing: `policy::reputation` and `policy::tenant_policy` do. What the store does not take is written again later:
 //! a crash loses the evidence of some seconds, never a pause that an operator was told of.
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::supervisor::{Part, PartContext};
 use super::tools::Tools;
+use super::{domain_held, tenant_counts};
 use crate::domain::{Note, NoteKind, SourceId, Timestamp};
 use crate::observe::reputation_notes::{
     standing_key, standing_of_key, standing_value, standings_of, subject_of, tally_key, tally_of, tally_value,
@@ -22,6 +24,8 @@ const TICK: Duration = Duration::from_secs(5);
 const NOTES_PER_TICK: usize = 1_000;
 /// Standings that are read and written in one tick at most.
 const STANDINGS_MAX: usize = 10_000;
+/// Ticks between two looks at what other nodes wrote, while there are none.
+const TICKS_ALONE: u64 = 12;
 /// Scores that are shown as metrics.
 const SCORES_MAX: usize = 1_000;
 
@@ -38,24 +42,28 @@ pub enum BookkeeperMessage {
 #[derive(Debug)]
 pub struct Bookkeeper {
     tools: Tools,
+    ticks: u64,
 }
 
 impl Bookkeeper {
     /// A bookkeeper that goes on with the book that is there.
     #[must_use]
     pub fn new(tools: Tools) -> Self {
-        Self { tools }
+        Self { tools, ticks: 0 }
     }
 
-    fn tick(&self, context: &PartContext<'_, Self>) {
+    fn tick(&mut self, context: &PartContext<'_, Self>) {
         let now = self.tools.surroundings.clock.now();
         for change in self.tools.reputation.on_time(now) {
             self.tools.surroundings.observer.tenant_graded(&change);
         }
         self.show(now);
+        // Whoever is alone hears nothing new; counts of nodes that are gone fade meanwhile.
+        let hears = self.ticks.is_multiple_of(TICKS_ALONE) || self.tools.ownership.board().nodes.len() > 1;
+        self.ticks += 1;
         let (tools, me) = (self.tools.clone(), context.handle());
         actix::spawn(async move {
-            if let Err(error) = keep(&tools, &[], now).await {
+            if let Err(error) = round(&tools, hears, now).await {
                 tools.surroundings.observer.store_error(&error);
             }
             if let Err(error) = me.send(BookkeeperMessage::Done).await {
@@ -81,6 +89,17 @@ impl Bookkeeper {
     }
 }
 
+/// Writes, then hears what others wrote.
+async fn round(tools: &Tools, hears: bool, now: Timestamp) -> Result<(), StoreError> {
+    keep(tools, &[], now).await?;
+    adopt(tools).await?;
+    if hears {
+        tenant_counts::hear(tools, now).await?;
+        domain_held::hear(tools, now).await?;
+    }
+    Ok(())
+}
+
 /// Reads what was known before; to be done before the engine takes work.
 pub async fn restore(tools: &Tools) -> Result<(), StoreError> {
     let me = &tools.ownership.me.id;
@@ -89,6 +108,8 @@ pub async fn restore(tools: &Tools) -> Result<(), StoreError> {
         .iter()
         .filter_map(|note| Some((subject_of(note.key(), me)?, tally_of(note.value())?)));
     tools.reputation.restore(known.collect());
+    tenant_counts::restore(tools).await?;
+    domain_held::restore(tools).await?;
     adopt(tools).await
 }
 
@@ -132,16 +153,19 @@ pub(super) async fn keep(tools: &Tools, leaving: &[SourceId], now: Timestamp) ->
     let ours = |source: &SourceId| leaving.contains(source) || tools.ownership.is_ours(source, now);
     tallies.retain(|(subject, _)| subject.source().is_none_or(ours));
     let notes = tallies.iter().map(|(subject, tally)| {
+        if matches!(subject, Subject::Tenant(_) | Subject::Stream(..)) {
+            return tenant_counts::note(tools, subject, tally.as_ref(), now);
+        }
         // What is forgotten has no value: that takes its note away.
         let value = tally.as_ref().map(tally_value).unwrap_or_default();
-        Note::new(NoteKind::Reputation, tally_key(subject, me), value, now)
+        Note::new(NoteKind::Reputation, tally_key(subject, me), value, now).ok()
     });
-    if let Err(error) = put(tools, notes.filter_map(Result::ok).collect()).await {
+    if let Err(error) = put(tools, notes.flatten().collect()).await {
         let subjects = tallies.into_iter().map(|(subject, _)| subject);
         tools.reputation.save_again(subjects.collect(), Vec::new());
         return Err(error);
     }
-    adopt(tools).await
+    domain_held::keep(tools, now).await
 }
 
 async fn put(tools: &Tools, notes: Vec<Note>) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use super::tools::EngineSettings;
 use crate::current::Current;
 use crate::domain::{Attempt, ProviderId, Verdict};
 use crate::policy::classify::{Classifier, Judgement};
+use crate::policy::lane_gate::LaneGateSettings;
 use crate::policy::settlement::SettlementSettings;
 
 /// The rules that judge replies.
@@ -44,6 +45,8 @@ impl RulesInUse {
 pub struct Figures {
     /// How attempts are settled.
     pub settlement: SettlementSettings,
+    /// How lanes yield.
+    pub gate: LaneGateSettings,
 }
 
 impl Figures {
@@ -52,6 +55,7 @@ impl Figures {
     pub fn of(settings: &EngineSettings) -> Self {
         Self {
             settlement: settings.settlement.clone(),
+            gate: settings.gate,
         }
     }
 }

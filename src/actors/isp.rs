@@ -127,12 +127,12 @@ impl Isp {
     }
 
     fn begin(&self, source: &SourceId, limits: LaneLimits) -> LaneState {
-        let (now, settings) = (self.now(), &self.tools.settings);
+        let (now, settings, figures) = (self.now(), &self.tools.settings, self.tools.figures.get());
         let lane = Lane {
             source: source.clone(),
             provider: self.provider.clone(),
         };
-        let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), settings.gate, now);
+        let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), figures.gate, now);
         let mut state = LaneState::new(lane, LaneRoom::new(gate, settings.session_idle_longest), limits);
         let memories = &self.tools.lanes.memories;
         if let Some(memory) = memories.take_gained(&state.lane).or_else(|| memories.of(&state.lane)) {

@@ -132,7 +132,7 @@ impl Part for Janitor {
             }
             JanitorMessage::Reviews => {
                 let tools = self.tools.clone();
-                actix::spawn(async move { reviews::save(&tools).await });
+                actix::spawn(async move { reviews::exchange(&tools).await });
                 context.after(self.tools.settings.reviews_every, JanitorMessage::Reviews);
             }
         }

@@ -39,6 +39,13 @@ impl LaneBook {
         pins.range(lane, limits)
     }
 
+    /// The range that pins on trial would leave it, if there are any for it.
+    #[must_use]
+    pub fn shadow(&self, lane: &Lane, limits: LaneLimits) -> Option<LaneRange> {
+        let pins = Arc::clone(&self.pins.read().unwrap_or_else(PoisonError::into_inner));
+        pins.shadow(lane, limits)
+    }
+
     /// Other pins. Lanes take them when their actor is told `IspMessage::Limits`.
     pub fn set_pins(&self, pins: Pins) {
         *self.pins.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pins);

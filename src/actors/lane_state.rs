@@ -15,6 +15,7 @@ use crate::domain::{Destination, Lane, LaneLimits, TenantId, Timestamp};
 use crate::observe::LaneView;
 use crate::policy::fairness::lane_credit;
 use crate::policy::lane_room::LaneRoom;
+use crate::policy::pin_trial::{OwnValues, PinTrial};
 use crate::policy::shares::OfTenant;
 use crate::queue::{LeaseRef, Leased};
 
@@ -43,6 +44,8 @@ pub(super) struct LaneState {
     pub(super) owed: usize,
     pub(super) pump_at: Option<Timestamp>,
     pub(super) shut_until: Option<Timestamp>,
+    /// What pins on trial would have done, if there are any.
+    trial: Option<PinTrial>,
     /// What people were shown last.
     shown: Option<LaneView>,
 }
@@ -65,6 +68,7 @@ impl LaneState {
             owed: 0,
             pump_at: None,
             shut_until: None,
+            trial: None,
             shown: None,
         }
     }
@@ -97,12 +101,14 @@ impl LaneState {
         limits
     }
 
-    /// Its provider has these limits now, and its pins may have moved. What it learnt stays, within them.
+    /// Its provider has these limits now, and its pins and pauses may have moved. What it learnt stays, within them.
     pub(super) fn set_limits(&mut self, limits: LaneLimits, tools: &Tools, now: Timestamp) {
         self.limits = limits;
         self.full_credit = lane_credit(limits.connections);
         let range = tools.lanes.range(&self.lane, limits);
-        self.room.gate_mut().set_range(range, now);
+        let gate = self.room.gate_mut();
+        gate.set_range(range, now);
+        gate.set_settings(&tools.figures.get().gate, now);
     }
 
     /// Goes on at half of what another node has learnt, if the lane was that node's meanwhile; then it is remembered as it
@@ -118,6 +124,7 @@ impl LaneState {
 
     /// Shows people how it stands, when that has changed, or always.
     pub(super) fn publish(&mut self, tools: &Tools, always: bool, now: Timestamp) {
+        self.look_at_trial(tools, now);
         let gate = self.room.gate();
         let controller = gate.controller();
         let (live, range) = (tools.live.of(&self.lane), gate.range());
@@ -132,6 +139,7 @@ impl LaneState {
             ceiling: controller.ceiling(),
             rate: controller.rate(now),
             messages_per_connection: gate.messages_per_connection(),
+            trial: self.trial.as_ref().map(PinTrial::view),
             decided: controller.decided(),
             changes: controller.changes(),
             decisions: Arc::from([]),
@@ -144,6 +152,25 @@ impl LaneState {
         if always || shown != Some(&view) {
             tools.surroundings.observer.lane(&self.lane, view.clone());
             self.shown = Some(view);
+        }
+    }
+
+    /// What pins on trial would do to the lane as it stands goes into its log.
+    fn look_at_trial(&mut self, tools: &Tools, now: Timestamp) {
+        let Some(range) = tools.lanes.shadow(&self.lane, self.limits) else {
+            self.trial = None;
+            return;
+        };
+        let trial = self.trial.get_or_insert_with(|| PinTrial::new(range));
+        trial.set_range(range);
+        let gate = self.room.gate();
+        let own = OwnValues {
+            connections: gate.controller().connections(),
+            messages_per_second: gate.controller().rate(now),
+            messages_per_connection: gate.messages_per_connection(),
+        };
+        for would in trial.look(own) {
+            self.room.gate_mut().controller_mut().note_would_have(&would, now);
         }
     }
 

@@ -21,6 +21,7 @@
 
 pub mod bookkeeper;
 pub mod crafter;
+mod domain_held;
 pub mod domain_holds;
 pub mod engine;
 pub mod in_use;
@@ -45,6 +46,7 @@ pub mod settler;
 mod source_changes;
 pub mod spawner;
 pub mod supervisor;
+mod tenant_counts;
 mod tenants_in_lanes;
 pub mod told;
 pub mod tools;

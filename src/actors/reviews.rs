@@ -1,7 +1,7 @@
-//! Keeps the list of replies that no rule knows over a restart.
+//! Keeps the list of replies that no rule knows over a restart, and shows those of other nodes beside it.
 //!
 //! Takes the list and the store; writes what has changed as notes, a bounded number at a time, and reads it at the start.
-//! Each node keeps its own: counts of two nodes under one key would overwrite each other. What cannot be written now is
+//! Each node keeps its own: counts of two nodes under one key would overwrite each other; it reads what others have to add it up. What cannot be written now is
 //! written with the next round; a list that is lost is begun anew, mail does not depend on it.
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -36,12 +36,36 @@ struct Record {
 /// # Errors
 /// When the store does not answer.
 pub async fn restore(tools: &Tools) -> Result<(), StoreError> {
-    let notes = tools.store.notes(NoteKind::Unclassified, NOTES_MAX).await?;
-    let own = prefix(&tools.ownership.me);
-    let known = notes.iter().filter(|note| note.key().starts_with(&own));
-    let known = known.filter_map(|note| decode_note_value::<Record>(VERSION, note.value()).and_then(reply_of));
-    tools.surroundings.observer.unclassified().restore(known.collect());
+    let (own, others) = read(tools).await?;
+    let list = tools.surroundings.observer.unclassified();
+    list.restore(own);
+    list.hear(others);
     Ok(())
+}
+
+/// Writes what has changed here, then reads what other nodes have by now, if there are any.
+pub async fn exchange(tools: &Tools) {
+    save(tools).await;
+    if tools.ownership.board().nodes.len() <= 1 {
+        return;
+    }
+    match read(tools).await {
+        Ok((_, others)) => tools.surroundings.observer.unclassified().hear(others),
+        Err(error) => tools.surroundings.observer.store_error(&error),
+    }
+}
+
+/// What this node has written, and what others have.
+async fn read(tools: &Tools) -> Result<(Vec<UnknownReply>, Vec<UnknownReply>), StoreError> {
+    let notes = tools.store.notes(NoteKind::Unclassified, NOTES_MAX).await?;
+    let prefix = prefix(&tools.ownership.me);
+    let (own, others): (Vec<&Note>, Vec<&Note>) = notes.iter().partition(|note| note.key().starts_with(&prefix));
+    let replies = |notes: Vec<&Note>| {
+        let records = notes.into_iter();
+        let records = records.filter_map(|note| decode_note_value::<Record>(VERSION, note.value()));
+        records.filter_map(reply_of).collect()
+    };
+    Ok((replies(own), replies(others)))
 }
 
 /// Writes what has changed since the last time.

@@ -42,7 +42,7 @@ pub struct EngineSettings {
     pub look_ahead: LookAhead,
     /// The pool that mail of each class goes from, by [`crate::domain::Class::index`], unless its tenant has one.
     pub pools: [String; 3],
-    /// How lanes yield.
+    /// How lanes yield, at the start; `Tools::figures` has what counts now.
     pub gate: LaneGateSettings,
     /// How attempts are settled, at the start; `Tools::figures` has what counts now.
     pub settlement: SettlementSettings,

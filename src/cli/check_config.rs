@@ -1,4 +1,4 @@
-//! `posthaste check-config`: reads the file as `serve` would, and starts nothing.
+//! `posthaste check-config`: reads the file as `serve` would, says what is odd about it, and starts nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,5 +18,7 @@ pub(super) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
         settings.routes.len(),
         settings.domains.len(),
     ));
+    let odd = settings.odd_pins();
+    odd.iter().for_each(|finding| output::say(&format!("note: {finding}")));
     Ok(ExitCode::SUCCESS)
 }

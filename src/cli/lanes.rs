@@ -28,7 +28,10 @@ pub(super) fn run(config: Option<PathBuf>, lane: Option<(&str, &str)>, json: boo
                 "{:<16} {:<24} {:<12} {:>16} {:>9} {:>12} {:>8}",
                 "source", "provider", "state", "connections", "ceiling", "messages/s", "waiting"
             ));
-            lanes.iter().for_each(|lane| output::say(&line(lane)));
+            for lane in lanes {
+                output::say(&line(lane));
+                trial(lane).iter().for_each(|would| output::say(would));
+            }
             for held in answer["held_domains"].as_array().into_iter().flatten() {
                 output::say(&format!(
                     "{} stands still at {} until {}",
@@ -40,6 +43,7 @@ pub(super) fn run(config: Option<PathBuf>, lane: Option<(&str, &str)>, json: boo
         }
         Some(_) => {
             output::say(&line(&answer));
+            trial(&answer).iter().for_each(|would| output::say(would));
             let decisions = answer["decisions"].as_array().into_iter().flatten();
             decisions.for_each(|decision| output::say(&decided(decision)));
         }
@@ -66,7 +70,31 @@ fn line(lane: &Value) -> String {
     )
 }
 
+/// What pins on trial would change: a line for each.
+fn trial(lane: &Value) -> Vec<String> {
+    let pins = &lane["shadow_pins"];
+    let would = |one: &Value| {
+        format!(
+            "  a pin on trial would have: {} {} -> {} ({} such changes so far)",
+            text(&one["what"]),
+            number(&one["from"]),
+            number(&one["to"]),
+            pins["count"],
+        )
+    };
+    pins["would_have"].as_array().into_iter().flatten().map(would).collect()
+}
+
 fn decided(decision: &Value) -> String {
+    if decision["signal"] == "would_have" {
+        return format!(
+            "  {}  a pin on trial would have: {} {} -> {}",
+            text(&decision["at"]),
+            text(&decision["what"]),
+            number(&decision["from"]),
+            number(&decision["to"]),
+        );
+    }
     let mut line = format!(
         "  {}  {} from {}: {} -> {}",
         text(&decision["at"]),
@@ -123,6 +151,15 @@ mod tests {
         for part in ["2026-01-01", "stop from blocked", "600", "421 4.7.28", "google-ip-rate"] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
+        let would = json!({
+            "at": "2026-01-01T00:00:00.000Z", "what": "connections", "signal": "would_have", "from": 12.0, "to": 5.0,
+        });
+        assert!(decided(&would).contains("a pin on trial would have: connections 12.000 -> 5.000"));
+        let lane = json!({"shadow_pins": {"count": 3, "would_have": [{"what": "rate", "from": null, "to": 5.0}]}});
+        assert_eq!(
+            trial(&lane),
+            ["  a pin on trial would have: rate – -> 5.000 (3 such changes so far)"]
+        );
         assert_eq!(number(&Value::Null), "–");
         assert_eq!(percent("site:a/b"), "site%3Aa%2Fb");
     }

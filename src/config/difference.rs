@@ -31,9 +31,9 @@ impl Difference {
             ("delivery.on_ambiguous", was.on_ambiguous != is.on_ambiguous, true),
             ("delivery.hold", was.hold != is.hold, true),
             ("delivery.wait_longest", was.wait_longest != is.wait_longest, true),
-            ("delivery.breaker", was.breaker != is.breaker, false),
-            ("delivery.slow", was.slow != is.slow, false),
-            ("delivery.stop_longest", was.stop_longest != is.stop_longest, false),
+            ("delivery.breaker", was.breaker != is.breaker, true),
+            ("delivery.slow", was.slow != is.slow, true),
+            ("delivery.stop_longest", was.stop_longest != is.stop_longest, true),
             ("delivery.port", was.port != is.port, false),
             ("delivery.tls", was.tls != is.tls, false),
             (

@@ -1,9 +1,9 @@
 //! `providers` and `pins` of the file: what operators fix for the lanes of a provider, or for one lane.
 //!
-//! Takes what is written; gives the limits of providers and the pins. A plain number is a maximum. Checks what needs two
+//! Takes what is written; gives the limits of providers and the pins. A plain number is a maximum. What is written with
+//! `shadow: true` is on trial: it is in neither of them, but beside. Checks what needs two
 //! keys at once: that names exist, and that a minimum is not above its maximum.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
@@ -84,6 +84,7 @@ pub(super) struct Limits {
     connections: Option<Bounds<Positive>>,
     messages_per_connection: Option<Positive>,
     messages_per_second: Option<Bounds<Rate>>,
+    shadow: bool,
 }
 
 /// Of one lane.
@@ -98,6 +99,8 @@ pub(super) struct LanePin {
     messages_per_connection: Option<Positive>,
     #[serde(default)]
     messages_per_second: Option<Bounds<Rate>>,
+    #[serde(default)]
+    shadow: bool,
 }
 
 /// The providers with the operator's limits, and all pins.
@@ -107,6 +110,20 @@ pub(super) fn read(raw: &Raw, mut map: ProviderMap, sources: &[SourceId]) -> Res
         let (key, id) = (format!("providers.{name}"), ProviderId::from(name.as_str()));
         if !map.knows(&id) {
             return Err(unfit(key, "there is no such provider in rules/providers.yaml"));
+        }
+        if limits.shadow {
+            let own = (limits.connections, limits.messages_per_second);
+            let pin = pinned(own, limits.messages_per_connection);
+            let known = map.limits(&id);
+            let most = pin.connections.most.unwrap_or(known.connections);
+            check(
+                &key,
+                &pin,
+                most,
+                pin.messages_per_second.most.or(known.messages_per_second),
+            )?;
+            pins.shadow_by_provider.insert(id, pin);
+            continue;
         }
         let connections = limits.connections.map(|bounds| bounds.pin(|number| number.0));
         let rate = limits.messages_per_second.map(|bounds| bounds.pin(|rate| rate));
@@ -130,17 +147,11 @@ pub(super) fn read(raw: &Raw, mut map: ProviderMap, sources: &[SourceId]) -> Res
             pins.by_provider.insert(id, pin);
         }
     }
-    pins.by_lane = lanes(raw, sources, &map, &pins)?;
+    lanes(raw, sources, &map, &mut pins)?;
     Ok((map, pins))
 }
 
-fn lanes(
-    raw: &Raw,
-    sources: &[SourceId],
-    map: &ProviderMap,
-    pins: &Pins,
-) -> Result<BTreeMap<Lane, LanePins>, ConfigError> {
-    let mut by_lane = BTreeMap::new();
+fn lanes(raw: &Raw, sources: &[SourceId], map: &ProviderMap, pins: &mut Pins) -> Result<(), ConfigError> {
     for (index, written) in raw.pins.iter().enumerate() {
         let key = format!("pins[{index}]");
         let lane = Lane {
@@ -155,26 +166,37 @@ fn lanes(
             let problem = "there is no such provider in rules/providers.yaml, and no route has it";
             return Err(unfit(format!("{key}.provider"), problem));
         }
-        let rate = written.messages_per_second.map(|bounds| bounds.pin(|rate| rate));
-        let pin = LanePins {
-            connections: written
-                .connections
-                .map_or_else(Pin::default, |bounds| bounds.pin(|number| number.0)),
-            messages_per_second: Pin {
-                least: rate.and_then(|pin| pin.least).and_then(|rate| rate.0),
-                most: rate.and_then(|pin| pin.most).and_then(|rate| rate.0),
-            },
-            messages_per_connection: written.messages_per_connection.map(|number| number.0),
-        };
+        let own = (written.connections, written.messages_per_second);
+        let pin = pinned(own, written.messages_per_connection);
         let range = pins.range(&lane, map.limits(&lane.provider));
         let most = pin.connections.most.unwrap_or(range.connections.1);
         let fastest = pin.messages_per_second.most.or(range.messages_per_second.1);
         check(&key, &pin, most, fastest)?;
+        let by_lane = match written.shadow {
+            true => &mut pins.shadow_by_lane,
+            false => &mut pins.by_lane,
+        };
         if by_lane.insert(lane, pin).is_some() {
             return Err(unfit(key, "another pin is for the same source and provider"));
         }
     }
-    Ok(by_lane)
+    Ok(())
+}
+
+/// All of a pin, both sides of each value.
+fn pinned(
+    (connections, rate): (Option<Bounds<Positive>>, Option<Bounds<Rate>>),
+    messages_per_connection: Option<Positive>,
+) -> LanePins {
+    let rate = rate.map(|bounds| bounds.pin(|rate| rate)).unwrap_or_default();
+    LanePins {
+        connections: connections.map_or_else(Pin::default, |bounds| bounds.pin(|number| number.0)),
+        messages_per_second: Pin {
+            least: rate.least.and_then(|rate| rate.0),
+            most: rate.most.and_then(|rate| rate.0),
+        },
+        messages_per_connection: messages_per_connection.map(|number| number.0),
+    }
 }
 
 fn check(key: &str, pin: &LanePins, most: u32, fastest: Option<f64>) -> Result<(), ConfigError> {

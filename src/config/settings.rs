@@ -28,6 +28,7 @@ use crate::policy::classify::Classifier;
 use crate::policy::lane_gate::LaneGateSettings;
 use crate::policy::netblock::Netblock;
 use crate::policy::pins::Pins;
+use crate::policy::pins_lint;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::retry::RetrySettings;
 use crate::policy::routing::{SHARED_POOL, SourceRoom};
@@ -258,6 +259,12 @@ impl Settings {
             shutdown_grace: raw.engine.shutdown_grace.0,
             origin: Origin(Arc::new(raw)),
         })
+    }
+
+    /// What is odd about pins: they contradict one another, or do nothing.
+    #[must_use]
+    pub fn odd_pins(&self) -> Vec<String> {
+        pins_lint::lint(&self.pins, |provider| self.providers.limits(provider))
     }
 
     /// What judges replies: the operator's rules, else those that are built in.

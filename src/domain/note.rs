@@ -23,6 +23,8 @@ pub enum NoteKind {
     Warmup,
     /// Reputation of Sources, tenants and their domains.
     Reputation,
+    /// What each node counted of tenants and their streams.
+    TenantCounts,
     /// That a tenant, or a stream of it, is paused, and why.
     TenantPause,
     /// Replies that no rule knew, with their counts.
@@ -33,10 +35,11 @@ pub enum NoteKind {
 
 impl NoteKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Lane,
         Self::Warmup,
         Self::Reputation,
+        Self::TenantCounts,
         Self::TenantPause,
         Self::Unclassified,
         Self::Domain,
@@ -49,6 +52,7 @@ impl NoteKind {
             Self::Lane => "lane",
             Self::Warmup => "warmup",
             Self::Reputation => "reputation",
+            Self::TenantCounts => "tenant_counts",
             Self::TenantPause => "tenant_pause",
             Self::Unclassified => "unclassified",
             Self::Domain => "domain",

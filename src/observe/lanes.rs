@@ -13,6 +13,7 @@ use super::observer::Observer;
 use crate::domain::{Lane, ProviderId, Timestamp};
 use crate::policy::controller::Decision;
 use crate::policy::lane_gate::{LaneStanding, Live};
+use crate::policy::pin_trial::TrialView;
 use crate::policy::pins::LaneRange;
 
 /// Lanes on the board at most; a new one beyond it is not shown.
@@ -44,6 +45,8 @@ pub struct LaneView {
     pub rate: Option<f64>,
     /// Messages that one connection carries.
     pub messages_per_connection: u32,
+    /// What pins on trial would do, if there are any.
+    pub trial: Option<TrialView>,
     /// Decisions so far.
     pub decided: u64,
     /// Moves with each decision, and with each step of a growth.
@@ -208,6 +211,7 @@ mod tests {
             ceiling: None,
             rate: Some(4.5),
             messages_per_connection: 100,
+            trial: None,
             decided,
             changes: decided,
             decisions: (1..=decided).map(decision).collect(),

@@ -2,7 +2,9 @@
 //!
 //! Takes what became durable from the settler, orders of operators from the API, notes from the store; gives the grade of a
 //! tenant's stream to whoever sends or accepts, lanes to be avoided to routing, lists to the API. `policy::reputation` counts
-//! and `policy::tenant_policy` decides; this holds the lock. Readers of grades and lanes never wait for a writer that counts.
+//! and `policy::tenant_policy` decides, from what all nodes counted (`others`); this holds the lock. Readers of grades and lanes never wait for a writer that counts.
+
+mod others;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,6 +16,9 @@ use crate::domain::{
 use crate::policy::reputation::{Book, Happening, Subject, Tally, complaint, evidence};
 use crate::policy::shares::Weights;
 use crate::policy::tenant_policy::{Grade, OneTenant, Policy, Record, Standing, TenantSettings, concerns, judge};
+
+pub use others::Counted;
+use others::Others;
 
 /// Changes of a stream's standing that are remembered.
 pub const HISTORY_MAX: usize = 20;
@@ -72,6 +77,7 @@ struct Inner {
     /// The last one is how it stands.
     standings: BTreeMap<(TenantId, Stream), VecDeque<Standing>>,
     blocked: BTreeMap<Lane, Blocked>,
+    others: Others,
     /// Not in the store yet.
     unsaved: BTreeSet<Subject>,
     unsaved_standings: BTreeSet<(TenantId, Stream)>,
@@ -217,10 +223,7 @@ impl Reputation {
             slow_rate: 0.0,
         };
         if grade == Grade::Free {
-            inner.book.forget_stream(tenant, stream);
-            inner
-                .unsaved
-                .extend([Subject::Tenant(tenant), Subject::Stream(tenant, stream)]);
+            inner.resume(tenant, stream, now);
         }
         inner.stand(tenant, stream, standing.clone());
         self.show(&inner);
@@ -247,21 +250,16 @@ impl Reputation {
         self.inner().settings.policy(tenant)
     }
 
-    /// What is known of one.
+    /// What is known of one: of a tenant and its streams over all nodes.
     #[must_use]
     pub fn tally(&self, subject: &Subject, now: Timestamp) -> Option<Tally> {
-        self.inner().book.tally(subject, now)
+        self.inner().sum(subject, now)
     }
 
-    /// What is known of everybody.
+    /// What is known of everybody, in the same way.
     #[must_use]
     pub fn all(&self, now: Timestamp) -> Vec<(Subject, Tally)> {
-        let inner = self.inner();
-        inner
-            .book
-            .all(now)
-            .map(|(subject, tally)| (subject.clone(), tally))
-            .collect()
+        self.inner().everybody(now)
     }
 
     /// Up to `max` subjects that the store has not seen yet: none as tally means that it is forgotten.
@@ -318,12 +316,7 @@ impl Reputation {
         if inner.unsaved_standings.contains(&key) || since(ours) >= since(history.last()) {
             return;
         }
-        if history
-            .last()
-            .is_some_and(|last| last.by_hand && last.grade == Grade::Free)
-        {
-            inner.book.forget_stream(tenant, stream);
-        }
+        inner.look_for_resume(tenant, stream, &history);
         inner.standings.insert(key, history.into_iter().collect());
         self.show(&inner);
     }
@@ -332,7 +325,8 @@ impl Reputation {
         let standings = inner.standings.iter();
         let grades = standings.filter_map(|(key, history)| {
             let standing = history.back().filter(|standing| standing.grade != Grade::Free)?;
-            Some((*key, (standing.grade, standing.slow_rate)))
+            // Each node lets its part of a slowed stream through.
+            Some((*key, (standing.grade, standing.slow_rate / inner.others.nodes())))
         });
         let view = Arc::new(View {
             grades: grades.collect(),
@@ -380,9 +374,9 @@ impl Inner {
         if policy == Policy::None {
             return changes;
         }
-        let of_tenant = self.book.tally(&Subject::Tenant(tenant), now).unwrap_or_default();
+        let of_tenant = self.sum(&Subject::Tenant(tenant), now).unwrap_or_default();
         for stream in [Stream::Transactional, Stream::Broadcast] {
-            let of_stream = self.book.tally(&Subject::Stream(tenant, stream), now);
+            let of_stream = self.sum(&Subject::Stream(tenant, stream), now);
             let record = Record {
                 stream: of_stream.unwrap_or_default(),
                 tenant: of_tenant,

@@ -1,13 +1,14 @@
 //! Reputation as notes of the store: keys from subjects, values with a version, and back.
 //!
 //! Takes what `observe::reputation` knows; gives keys and values for [`crate::domain::Note`]. What a tenant did is counted by
-//! each node for itself, so such keys begin with the name of the node; a Source belongs to one node at a time and takes its
+//! each node for itself, so such keys begin with the name of the node, and every node adds up what all wrote; a Source belongs to one node at a time and takes its
 //! counts along. What cannot be read is passed over: it was written by a later version, or is not ours.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::reputation::Counted;
 use crate::domain::{Lane, NodeId, ProviderId, SourceId, Stream, TenantId, Timestamp};
 use crate::policy::reputation::{Counts, Subject, Tally};
 use crate::policy::tenant_policy::{Grade, Standing};
@@ -46,17 +47,23 @@ pub fn tally_key(subject: &Subject, node: &NodeId) -> Vec<u8> {
 /// The subject of a key; none when it is another node's, or cannot be read.
 #[must_use]
 pub fn subject_of(key: &[u8], node: &NodeId) -> Option<Subject> {
-    let ours = |name: &str| name == node.as_str();
+    let (owner, subject) = of_key(key)?;
+    owner.is_none_or(|owner| owner == *node).then_some(subject)
+}
+
+/// The subject of a key, and the node that counted it: none for a Source, whose counts go with it.
+#[must_use]
+pub fn of_key(key: &[u8]) -> Option<(Option<NodeId>, Subject)> {
+    let node = |name: String| Some(NodeId::from(name.as_str()));
     Some(match serde_json::from_slice(key).ok()? {
-        Key::Source(source) => Subject::Source(SourceId::from(&*source)),
-        Key::Lane(source, provider) => Subject::Lane(Lane {
-            source: SourceId::from(&*source),
-            provider: ProviderId::from(&*provider),
-        }),
-        Key::Tenant(node, tenant) if ours(&node) => Subject::Tenant(TenantId(tenant)),
-        Key::Stream(node, tenant, stream) if ours(&node) => Subject::Stream(TenantId(tenant), stream_of(&stream)?),
-        Key::Domain(node, tenant, domain) if ours(&node) => Subject::Domain(TenantId(tenant), Arc::from(domain)),
-        Key::Tenant(..) | Key::Stream(..) | Key::Domain(..) => return None,
+        Key::Source(source) => (None, Subject::Source(SourceId::from(&*source))),
+        Key::Lane(source, provider) => {
+            let (source, provider) = (SourceId::from(&*source), ProviderId::from(&*provider));
+            (None, Subject::Lane(Lane { source, provider }))
+        }
+        Key::Tenant(name, tenant) => (node(name), Subject::Tenant(TenantId(tenant))),
+        Key::Stream(name, tenant, stream) => (node(name), Subject::Stream(TenantId(tenant), stream_of(&stream)?)),
+        Key::Domain(name, tenant, domain) => (node(name), Subject::Domain(TenantId(tenant), Arc::from(domain))),
     })
 }
 
@@ -111,6 +118,23 @@ pub fn tally_of(value: &[u8]) -> Option<Tally> {
         at,
         avoided: head[1] != 0,
         turned_at,
+    })
+}
+
+/// The value of the note about what a node counted of a tenant or a stream of it.
+#[must_use]
+pub fn counted_value(counted: &Counted) -> Vec<u8> {
+    let since = counted.since.0.to_be_bytes();
+    [since.as_slice(), &tally_value(&counted.tally)].concat()
+}
+
+/// What such a value says.
+#[must_use]
+pub fn counted_of(value: &[u8]) -> Option<Counted> {
+    let (since, tally) = value.split_first_chunk::<8>()?;
+    Some(Counted {
+        tally: tally_of(tally)?,
+        since: Timestamp(u64::from_be_bytes(*since)),
     })
 }
 
@@ -203,7 +227,8 @@ mod tests {
             let key = tally_key(&subject, &me);
             assert!(!key.is_empty() && key.len() <= NOTE_KEY_BYTES_MAX);
             assert_eq!(subject_of(&key, &me), Some(subject.clone()));
-            assert_eq!(subject_of(&key, &other), shared.then_some(subject));
+            assert_eq!(subject_of(&key, &other), shared.then_some(subject.clone()));
+            assert_eq!(of_key(&key), Some(((!shared).then(|| me.clone()), subject)));
         };
         check(Subject::Source(SourceId::from("a")), true);
         check(Subject::Lane(lane), true);
@@ -234,6 +259,12 @@ mod tests {
         assert_eq!(tally_of(&value), Some(tally));
         assert_eq!(tally_of(&value[..value.len() - 1]), None);
         assert_eq!(tally_of(&[2; 98]), None);
+        let counted = Counted {
+            tally,
+            since: Timestamp(55),
+        };
+        assert_eq!(counted_of(&counted_value(&counted)), Some(counted));
+        assert_eq!(counted_of(&value), None, "nobody says since when");
         let mut broken = value;
         broken[18..26].copy_from_slice(&f64::NAN.to_be_bytes());
         assert_eq!(tally_of(&broken), None);

@@ -3,9 +3,9 @@
 //! Takes refusals that only a fallback rule matched; gives a bounded list of their shapes with counts. Equal complaints
 //! differ in addresses, numbers and ids only, so they are counted by `policy::classify::shape_of`. When the list is full, the
 //! rarest shape that was not seen for the longest time makes room, and what is forgotten is counted. Holds no address of a
-//! person: the example has them masked.
+//! person: the example has them masked. What other nodes have collected is kept beside it, and added up for reviewers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{EnhancedCode, ProviderId, Reply, Stage, Timestamp};
@@ -49,6 +49,8 @@ struct Shapes {
     /// Kept by the store and known no more.
     gone: Vec<UnknownReply>,
     forgotten: u64,
+    /// What other nodes have.
+    others: Vec<UnknownReply>,
 }
 
 #[derive(Debug)]
@@ -143,13 +145,30 @@ impl Unclassified {
         shapes.gone.extend(gone.into_iter().take(room));
     }
 
-    /// All shapes, the most frequent first, then the latest.
+    /// This is what other nodes have collected by now.
+    pub fn hear(&self, others: Vec<UnknownReply>) {
+        self.shapes().others = others;
+    }
+
+    /// All shapes that came to this node, the most frequent first, then the latest.
     #[must_use]
     pub fn list(&self) -> Vec<UnknownReply> {
-        let mut list: Vec<UnknownReply> = self.shapes().known.values().map(|entry| entry.reply.clone()).collect();
-        list.sort_by(|left, right| {
-            (right.count, right.last_seen, &left.shape).cmp(&(left.count, left.last_seen, &right.shape))
-        });
+        sorted(self.shapes().known.values().map(|entry| entry.reply.clone()).collect())
+    }
+
+    /// The same over all nodes, at most [`SHAPES_MAX`] of them.
+    #[must_use]
+    pub fn list_of_all(&self) -> Vec<UnknownReply> {
+        let others = self.shapes().others.clone();
+        let mut all: HashMap<Key, UnknownReply> = HashMap::new();
+        for reply in self.list().into_iter().chain(others) {
+            match all.entry(key_of(&reply)) {
+                hash_map::Entry::Occupied(mut known) => known.get_mut().add(reply),
+                hash_map::Entry::Vacant(place) => drop(place.insert(reply)),
+            }
+        }
+        let mut list = sorted(all.into_values().collect());
+        list.truncate(SHAPES_MAX);
         list
     }
 
@@ -158,6 +177,25 @@ impl Unclassified {
     pub fn forgotten(&self) -> u64 {
         self.shapes().forgotten
     }
+}
+
+impl UnknownReply {
+    /// Another node's count of the same shape; the later one is the example.
+    fn add(&mut self, other: Self) {
+        let count = self.count.saturating_add(other.count);
+        let first_seen = self.first_seen.min(other.first_seen);
+        if other.last_seen > self.last_seen {
+            *self = other;
+        }
+        (self.count, self.first_seen) = (count, first_seen);
+    }
+}
+
+fn sorted(mut list: Vec<UnknownReply>) -> Vec<UnknownReply> {
+    list.sort_by(|left, right| {
+        (right.count, right.last_seen, &left.shape).cmp(&(left.count, left.last_seen, &right.shape))
+    });
+    list
 }
 
 impl Shapes {
@@ -261,6 +299,47 @@ mod tests {
             (seen[0].count, seen[0].first_seen, seen[0].last_seen),
             (2, Timestamp(1), Timestamp(9))
         );
+    }
+
+    #[test]
+    fn counts_of_all_nodes_add_up_and_each_keeps_its_own() {
+        let (one, two) = (Unclassified::default(), Unclassified::default());
+        note(&one, "both, id 1", 1);
+        note(&one, "one alone", 2);
+        note(&two, "both, id 22", 5);
+        note(&two, "both, id 333", 6);
+        one.hear(two.list());
+        let seen = one.list_of_all();
+        assert_eq!((seen.len(), one.list().len()), (2, 2));
+        let both = &seen[0];
+        assert_eq!(
+            (both.count, both.first_seen, both.last_seen),
+            (3, Timestamp(1), Timestamp(6))
+        );
+        assert_eq!(both.example, "both, id 333", "the latest");
+        assert_eq!(
+            one.take_changes().0.iter().map(|reply| reply.count).sum::<u64>(),
+            2,
+            "its own alone is kept"
+        );
+        one.hear(Vec::new());
+        assert_eq!(one.list_of_all(), one.list());
+    }
+
+    #[test]
+    fn no_more_shapes_are_shown_than_may_be() {
+        let list = Unclassified::default();
+        note(&list, "mine", 1);
+        let mine = list.list().remove(0);
+        let reply = |number: usize| UnknownReply {
+            shape: format!("{number}"),
+            count: number as u64,
+            ..mine.clone()
+        };
+        let others = (0..SHAPES_MAX + 5).map(reply).collect();
+        list.hear(others);
+        let seen = list.list_of_all();
+        assert_eq!((seen.len(), seen[0].count as usize), (SHAPES_MAX, SHAPES_MAX + 4));
     }
 
     #[test]

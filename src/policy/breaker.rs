@@ -66,6 +66,13 @@ impl Breaker {
         }
     }
 
+    /// Other settings from now on. Failures and pauses that were counted stay; a pause that runs ends sooner if it would be
+    /// too long by them.
+    pub fn set_settings(&mut self, settings: BreakerSettings, now: Timestamp) {
+        self.settings = settings;
+        self.open_until = self.open_until.map(|until| until.min(now.plus(settings.longest_pause)));
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn circuit(&self, now: Timestamp) -> Circuit {
@@ -162,6 +169,36 @@ mod tests {
         breaker.on_success();
         assert_eq!(breaker.circuit(now), Circuit::Closed);
         assert!(!breaker.on_failure(0, now));
+    }
+
+    #[test]
+    fn other_settings_keep_what_was_counted_and_cut_a_pause_that_is_too_long() {
+        let mut breaker = breaker();
+        let shorter = BreakerSettings {
+            failures_to_open: 2,
+            longest_pause: Duration::from_secs(4),
+            ..BreakerSettings::default()
+        };
+        breaker.on_failure(0, Timestamp(0));
+        breaker.set_settings(shorter, Timestamp(0));
+        assert!(
+            breaker.on_failure(0, Timestamp(0)),
+            "the second one counts with the first"
+        );
+        assert_eq!(breaker.circuit(Timestamp(0)), Circuit::OpenUntil(Timestamp(4 * SECOND)));
+        breaker.set_settings(BreakerSettings::default(), Timestamp(SECOND));
+        assert_eq!(
+            breaker.circuit(Timestamp(SECOND)),
+            Circuit::OpenUntil(Timestamp(4 * SECOND))
+        );
+        breaker.set_settings(
+            BreakerSettings {
+                longest_pause: Duration::from_secs(1),
+                ..shorter
+            },
+            Timestamp(SECOND),
+        );
+        assert_eq!(breaker.circuit(Timestamp(2 * SECOND)), Circuit::Canary);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::policy::congestion::{Congestion, CongestionMemory, CongestionSettings
 use crate::policy::decision::DecisionLog;
 pub use crate::policy::decision::{DECISIONS_MAX, Decided, Decision, Evidence, Signal};
 use crate::policy::pace::{Pace, PaceChange, PaceSettings};
+use crate::policy::pin_trial::WouldHave;
 use crate::policy::pins::LaneRange;
 use crate::policy::session_limit::SessionLimit;
 use crate::policy::standstill::{Standing, Standstill, StandstillSettings};
@@ -181,6 +182,17 @@ impl Controller {
         self.pace.set_pins(slowest, fastest);
         let new = self.pace.rate(now);
         self.log_rate(Some((old, new)).filter(|(old, new)| old != new), Signal::Pinned, now);
+    }
+
+    /// Other pauses after "too fast" (the first and the longest), other lengths of stops. What was learnt stays.
+    pub fn set_pauses(&mut self, (first, longest): (Duration, Duration), stops: StandstillSettings, now: Timestamp) {
+        self.pace.set_pauses(first, longest);
+        self.standstill.set_lengths(stops.least, stops.longest, now);
+    }
+
+    /// A pin on trial would have changed something: it stands in the log, and changes nothing.
+    pub fn note_would_have(&mut self, would: &WouldHave, now: Timestamp) {
+        self.log.add(would.what, Signal::WouldHave, (would.from, would.to), now);
     }
 
     /// Time passed.

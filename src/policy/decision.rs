@@ -62,6 +62,8 @@ pub enum Signal {
     Pinned,
     /// What was learnt long ago is tried again.
     Forgotten,
+    /// Nothing: a pin on trial would have changed it.
+    WouldHave,
 }
 
 impl Signal {
@@ -79,6 +81,7 @@ impl Signal {
             Self::Reconnect => "reconnect",
             Self::Pinned => "pinned",
             Self::Forgotten => "forgotten",
+            Self::WouldHave => "would_have",
         }
     }
 }

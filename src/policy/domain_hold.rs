@@ -3,7 +3,8 @@
 //! Takes "may this message go", answers that blame the domain, deliveries, and `now`; gives passage or a time to come back.
 //! A block lasts ten minutes and doubles, "too fast" one minute; then one message goes out as a canary, and each delivery lets
 //! one more be under way at the same time, until there are so many that it is free again. What has to wait is spread over
-//! some minutes, so that it does not come back in one heap. Knows nothing of lanes.
+//! some minutes, so that it does not come back in one heap. A stop that another node met holds here too, and a little longer,
+//! so that its canary comes first. Knows nothing of lanes.
 
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ const REMEMBERED: Duration = Duration::from_secs(4 * 3600);
 const SPACING: Duration = Duration::from_millis(50);
 /// which are spread over this time.
 const SPREAD: Duration = Duration::from_secs(300);
+/// So much later than the node that met a stop another one sends its canary: by then the first one's has told. Not longer
+/// than a part of the stop,
+const OTHERS_LATER: Duration = Duration::from_secs(60);
+/// which is one in this many.
+const OTHERS_LATER_PARTS: u32 = 5;
 /// When somebody else is under way: time until it is worth asking again.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -36,6 +42,19 @@ pub enum Passage {
     Wait(Timestamp),
 }
 
+/// What is remembered of a hold over a restart, and told to other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldMemory {
+    /// How often stops have doubled.
+    pub doublings: u32,
+    /// The end of a stop that no delivery has ended yet.
+    pub until: Option<Timestamp>,
+    /// So many may be under way at once.
+    pub window: u32,
+    /// When the last stop began, or was ended by a delivery.
+    pub turned: Timestamp,
+}
+
 /// The hold of one domain at one provider.
 #[derive(Debug, Clone)]
 pub struct DomainHold {
@@ -45,6 +64,7 @@ pub struct DomainHold {
     longest: Duration,
     spread: Duration,
     changed: Timestamp,
+    turned: Timestamp,
 }
 
 impl DomainHold {
@@ -63,7 +83,50 @@ impl DomainHold {
             longest,
             spread: Duration::ZERO,
             changed: now,
+            turned: Timestamp(0),
         }
+    }
+
+    /// What to remember over a restart, and to tell other nodes.
+    #[must_use]
+    pub fn memory(&self) -> HoldMemory {
+        let (doublings, until) = self.standstill.memory();
+        HoldMemory {
+            doublings,
+            until,
+            window: self.window,
+            turned: self.turned,
+        }
+    }
+
+    /// Another node knows this, or this one knew it before a restart. Gives the end of a stop that was not known here.
+    pub fn hear(&mut self, memory: &HoldMemory, now: Timestamp) -> Option<Timestamp> {
+        if memory.turned <= self.turned {
+            return None;
+        }
+        self.turned = memory.turned;
+        let until = memory.until.map(|until| {
+            let later = OTHERS_LATER.min(until.since(now) / OTHERS_LATER_PARTS);
+            until.plus(later).min(now.plus(self.longest))
+        });
+        let stood = self.standstill.memory().1.is_some();
+        self.standstill.restore(memory.doublings, until);
+        self.standstill.on_canary_lost();
+        if until.is_some() || stood || memory.window < self.window {
+            // As much as the other node lets out would be twice as much over both.
+            let half = (memory.window / 2).clamp(1, FREE_AT);
+            self.window = if until.is_some() { 1 } else { half };
+            self.spread = Duration::ZERO;
+            self.under_way.clear();
+        }
+        self.changed = now;
+        until.filter(|until| *until > now)
+    }
+
+    /// No stop is longer from now on, nor is one that holds already.
+    pub fn set_longest(&mut self, longest: Duration, now: Timestamp) {
+        self.longest = longest;
+        self.standstill.set_lengths(SLOW.min(longest), longest, now);
     }
 
     /// Whether a message may go now.
@@ -97,6 +160,7 @@ impl DomainHold {
         self.heard_of(started);
         let until = self.standstill.on_stop(pause, started, now)?;
         (self.window, self.spread, self.changed) = (1, Duration::ZERO, now);
+        self.turned = now;
         self.under_way.clear();
         Some(until)
     }
@@ -106,6 +170,7 @@ impl DomainHold {
         self.heard_of(started);
         if self.standstill.on_delivered(started, now) {
             (self.window, self.changed) = (1, now);
+            self.turned = now;
         }
         if self.window < FREE_AT && self.standstill.standing(now) == Standing::Clear {
             (self.window, self.changed) = (self.window + 1, now);
@@ -184,6 +249,58 @@ mod tests {
         assert!(hold.is_free());
         assert!((0..1_000).all(|_| hold.ask(at(700)) == Passage::Go));
         assert!(!hold.is_over(at(701)) && hold.is_over(at(701 + 4 * 3_600)));
+    }
+
+    #[test]
+    fn a_stop_that_another_node_met_holds_here_a_little_longer_and_ends_when_its_canary_came_through() {
+        let (mut one, mut two) = (DomainHold::new(LONGEST, at(0)), DomainHold::new(LONGEST, at(0)));
+        let until = one.on_blamed(BLOCK, at(0), at(1)).expect("a stop");
+        assert_eq!(two.hear(&one.memory(), at(2)), Some(until.plus(OTHERS_LATER)));
+        assert_eq!(two.hear(&one.memory(), at(3)), None, "the same word once more");
+        assert!(
+            waits(&mut two, until) >= Some(until.plus(OTHERS_LATER)),
+            "the first node's canary first"
+        );
+        assert_eq!(one.ask(until), Passage::Go);
+        one.on_delivered(until, until.plus(Duration::from_secs(1)));
+        let heard = until.plus(Duration::from_secs(2));
+        assert_eq!(two.hear(&one.memory(), heard), None);
+        assert_eq!(two.ask(heard), Passage::Go);
+        assert!(
+            waits(&mut two, heard).is_some() && !two.is_free(),
+            "one at once, as after its own canary"
+        );
+        // What this node met later counts more than what it hears of an earlier stop.
+        let old = one.memory();
+        let again = two.on_blamed(BLOCK, heard, heard.plus(Duration::from_secs(9)));
+        assert!(again.is_some() && two.hear(&old, heard.plus(Duration::from_secs(10))).is_none());
+        assert!(waits(&mut two, heard.plus(Duration::from_secs(10))) >= again);
+    }
+
+    #[test]
+    fn a_stop_holds_over_a_restart_and_its_doublings_are_remembered() {
+        let mut before = DomainHold::new(LONGEST, at(0));
+        before.on_blamed(BLOCK, at(0), at(1));
+        let mut after = DomainHold::new(LONGEST, at(300));
+        assert!(after.hear(&before.memory(), at(300)) >= Some(at(601)));
+        assert!(waits(&mut after, at(400)) >= Some(at(601)));
+        let canary = at(700);
+        assert_eq!(after.ask(canary), Passage::Go);
+        assert_eq!(
+            after.on_blamed(BLOCK, canary, at(701)),
+            Some(at(701 + 1_200)),
+            "doubled"
+        );
+    }
+
+    #[test]
+    fn no_stop_is_longer_than_a_shorter_setting() {
+        let mut hold = DomainHold::new(LONGEST, at(0));
+        hold.on_blamed(BLOCK, at(0), at(1));
+        hold.set_longest(Duration::from_secs(30), at(2));
+        assert_eq!(hold.memory().until, Some(at(32)));
+        assert_eq!(hold.ask(at(33)), Passage::Go, "the canary");
+        assert_eq!(hold.on_blamed(BLOCK, at(33), at(34)), Some(at(64)));
     }
 
     #[test]

@@ -45,6 +45,16 @@ impl Default for LaneGateSettings {
     }
 }
 
+impl LaneGateSettings {
+    fn stops(&self) -> StandstillSettings {
+        StandstillSettings {
+            least: self.stop_least.min(self.stop_longest),
+            longest: self.stop_longest,
+            ..StandstillSettings::default()
+        }
+    }
+}
+
 /// Connections of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Live {
@@ -124,11 +134,7 @@ impl LaneGate {
                 hold_first: settings.slow_pause,
                 hold_longest: settings.slow_pause_longest,
             },
-            standstill: StandstillSettings {
-                least: settings.stop_least.min(settings.stop_longest),
-                longest: settings.stop_longest,
-                ..StandstillSettings::default()
-            },
+            standstill: settings.stops(),
         };
         Self {
             range,
@@ -149,6 +155,13 @@ impl LaneGate {
             self.range = range;
             self.controller.set_range(range, now);
         }
+    }
+
+    /// How the lane yields has changed. What it learnt, counts and stands by stays; pauses get no longer than they may be.
+    pub fn set_settings(&mut self, settings: &LaneGateSettings, now: Timestamp) {
+        self.breaker.set_settings(settings.breaker, now);
+        let holds = (settings.slow_pause, settings.slow_pause_longest);
+        self.controller.set_pauses(holds, settings.stops(), now);
     }
 
     /// What it has learnt and decided.
@@ -408,6 +421,42 @@ mod tests {
         assert!(!gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
         assert!(!gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
         assert!(gate.on_open_failed(LaneAction::None, up(0), Timestamp(0)));
+    }
+
+    #[test]
+    fn other_settings_count_for_what_comes_and_cut_a_stop_that_is_too_long() {
+        let mut gate = gate(5, None);
+        let stop = LaneAction::Stop(Duration::from_secs(60));
+        gate.on_answer(answer(stop, false, 0), up(3), Timestamp(0));
+        gate.set_settings(&LaneGateSettings::default(), Timestamp(SECOND));
+        assert_eq!(
+            gate.shut_until(Timestamp(SECOND)),
+            Some(Timestamp(600 * SECOND)),
+            "as it was"
+        );
+        let short = LaneGateSettings {
+            stop_longest: Duration::from_secs(30),
+            ..LaneGateSettings::default()
+        };
+        gate.set_settings(&short, Timestamp(SECOND));
+        assert_eq!(gate.shut_until(Timestamp(SECOND)), Some(Timestamp(31 * SECOND)));
+        let (canary, back) = (Timestamp(31 * SECOND), Timestamp(32 * SECOND));
+        assert_eq!(gate.send(canary), Permit::Go);
+        gate.on_answer(answer(LaneAction::None, true, canary.0), up(1), back);
+        assert_eq!(gate.shut_until(back), None);
+    }
+
+    #[test]
+    fn other_pauses_count_from_the_next_refusal_on() {
+        let mut gate = gate(5, None);
+        let pauses = LaneGateSettings {
+            slow_pause: Duration::from_secs(7),
+            ..LaneGateSettings::default()
+        };
+        gate.set_settings(&pauses, Timestamp(0));
+        assert_eq!(gate.send(Timestamp(SECOND)), Permit::Go);
+        gate.on_answer(answer(LaneAction::Slow, false, SECOND), up(1), Timestamp(SECOND));
+        assert_eq!(gate.send(Timestamp(SECOND)), Permit::Wait(Timestamp(8 * SECOND)));
     }
 
     #[test]

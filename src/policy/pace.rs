@@ -152,6 +152,11 @@ impl Pace {
         self.cruise = self.cruise.map(|rate| self.pinned(rate));
     }
 
+    /// Other pauses from the next refusal on.
+    pub fn set_pauses(&mut self, first: Duration, longest: Duration) {
+        (self.settings.hold_first, self.settings.hold_longest) = (first, longest);
+    }
+
     /// The rate that was learnt, if one was: to be remembered over a restart.
     #[must_use]
     pub fn cruise(&self) -> Option<f64> {

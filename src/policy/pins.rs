@@ -1,7 +1,8 @@
 //! What operators fix for lanes: the least and the most of connections and of messages a second.
 //!
 //! Takes pins of providers and of single lanes, and the limits of the rules; gives the range that a lane's controller learns
-//! in. A pin of a lane wins over one of its provider, and that over the rules. An exact value is a range of one. Checks
+//! in. A pin of a lane wins over one of its provider, and that over the rules. Pins on trial are kept beside them: what range
+//! they would leave is told, and nobody goes by it. An exact value is a range of one. Checks
 //! nothing: `config` does.
 
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ pub struct Pins {
     pub by_provider: BTreeMap<ProviderId, LanePins>,
     /// By lane.
     pub by_lane: BTreeMap<Lane, LanePins>,
+    /// On trial, by provider.
+    pub shadow_by_provider: BTreeMap<ProviderId, LanePins>,
+    /// On trial, by lane.
+    pub shadow_by_lane: BTreeMap<Lane, LanePins>,
 }
 
 /// What a lane's controller may choose from.
@@ -98,6 +103,24 @@ impl Pins {
             .flatten()
             .fold(LaneRange::from(limits), LaneRange::pinned)
     }
+
+    /// The range that the same lane would have with the pins on trial, if there are any for it.
+    #[must_use]
+    pub fn shadow(&self, lane: &Lane, limits: LaneLimits) -> Option<LaneRange> {
+        let (provider, own) = (
+            self.shadow_by_provider.get(&lane.provider),
+            self.shadow_by_lane.get(lane),
+        );
+        provider.or(own)?;
+        let pins = [
+            self.by_provider.get(&lane.provider),
+            provider,
+            self.by_lane.get(lane),
+            own,
+        ];
+        let pins = pins.into_iter().flatten();
+        Some(pins.fold(LaneRange::from(limits), LaneRange::pinned))
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +156,7 @@ mod tests {
                 (lane("exact"), connections(Some(5), Some(5))),
                 (lane("low"), connections(None, Some(2))),
             ]),
+            ..Pins::default()
         };
         let check = |source: &str, expect: (u32, u32)| {
             assert_eq!(pins.range(&lane(source), LIMITS).connections, expect, "{source}");
@@ -141,6 +165,27 @@ mod tests {
         check("exact", (5, 5));
         check("low", (2, 2));
         assert_eq!(Pins::default().range(&lane("other"), LIMITS), LaneRange::from(LIMITS));
+    }
+
+    #[test]
+    fn pins_on_trial_are_told_and_not_applied() {
+        let pins = Pins {
+            by_lane: BTreeMap::from([(lane("pinned"), connections(None, Some(4)))]),
+            shadow_by_provider: BTreeMap::from([(ProviderId::from("google"), connections(None, Some(6)))]),
+            shadow_by_lane: BTreeMap::from([(lane("trial"), connections(Some(2), Some(3)))]),
+            ..Pins::default()
+        };
+        let check = |source: &str, range: (u32, u32), shadow: (u32, u32)| {
+            let lane = lane(source);
+            assert_eq!(pins.range(&lane, LIMITS).connections, range, "{source}");
+            let found = pins.shadow(&lane, LIMITS).map(|range| range.connections);
+            assert_eq!(found, Some(shadow), "{source}");
+        };
+        check("other", (1, 10), (1, 6));
+        check("trial", (1, 10), (2, 3));
+        // A lane's own pin wins over one on trial for its provider.
+        check("pinned", (1, 4), (1, 4));
+        assert_eq!(Pins::default().shadow(&lane("other"), LIMITS), None);
     }
 
     #[test]

@@ -335,12 +335,25 @@ impl Tally {
         scores.reduce(f64::min)
     }
 
+    /// What two nodes counted of the same, together, as of `now`.
+    #[must_use]
+    pub fn plus(&self, other: &Self, now: Timestamp) -> Self {
+        let (mut sum, mut other) = (self.as_of(now), other.as_of(now));
+        for (window, more) in sum.windows.iter_mut().zip(&mut other.windows) {
+            let counts = window.all_mut().into_iter().zip(more.all_mut());
+            counts.for_each(|(count, more)| *count += *more);
+        }
+        sum
+    }
+
     fn add(&mut self, happening: Happening, now: Timestamp) {
         *self = self.as_of(now);
         self.windows.iter_mut().for_each(|window| window.add(happening));
     }
 
-    fn has_faded(&self) -> bool {
+    /// Whether nothing of it is worth remembering.
+    #[must_use]
+    pub fn has_faded(&self) -> bool {
         let long = &self.windows[1];
         long.answered() + long.complained < FADED && !self.avoided
     }
@@ -438,5 +451,7 @@ impl Book {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

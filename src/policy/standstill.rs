@@ -94,6 +94,16 @@ impl Standstill {
         self.until = until;
     }
 
+    /// Other lengths from now on. A stop that holds ends sooner if it would be too long by them.
+    pub fn set_lengths(&mut self, least: Duration, longest: Duration, now: Timestamp) {
+        self.settings = StandstillSettings {
+            least,
+            longest,
+            ..self.settings
+        };
+        self.until = self.until.map(|until| until.min(now.plus(longest)));
+    }
+
     /// The canary goes out.
     pub fn on_canary_sent(&mut self, now: Timestamp) {
         debug_assert!(

@@ -3,9 +3,34 @@
 //! Takes what the seam takes; gives the board. In memory only: it ends with the process, and so do the nodes in it.
 
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
+
+use async_trait::async_trait;
 
 use crate::domain::{Board, Fence, Node, NodeId, Presence, SourceClaim, SourceId, Timestamp};
-use crate::queue::Claim;
+use crate::queue::{Claim, Claims, QueueError};
+
+/// A backend of one process: it keeps its book in memory and asks nobody.
+pub(super) trait KeepsBook: Send + Sync + std::fmt::Debug {
+    /// The book, as long as the guard is held.
+    fn book(&self) -> MutexGuard<'_, ClaimBook>;
+}
+
+#[async_trait]
+impl<T: KeepsBook> Claims for T {
+    async fn claim(&self, claim: Claim) -> Result<Board, QueueError> {
+        Ok(self.book().claim(claim))
+    }
+
+    async fn leave(&self, node: &Node) -> Result<(), QueueError> {
+        self.book().leave(node);
+        Ok(())
+    }
+
+    async fn board(&self, now: Timestamp) -> Result<Board, QueueError> {
+        Ok(self.book().board(now))
+    }
+}
 
 /// Who is there and who owns what.
 #[derive(Debug, Default)]

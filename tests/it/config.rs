@@ -84,6 +84,12 @@ fn every_key_of_the_manual_counts_after_a_reload_or_needs_a_restart() {
         ("providers: {google: {connections: 3}}", true),
         ("pins: [{source: a, provider: google, connections: 5}]", true),
         ("tenants: {policy: none}", true),
+        (
+            "delivery: {breaker: {failures: 9, first_pause: 10s, longest_pause: 30m}}",
+            true,
+        ),
+        ("delivery: {slow: {first_pause: 9s, longest_pause: 15m}}", true),
+        ("delivery: {stop_longest: 9h}", true),
         ("sources: [{id: a}]", false),
         ("domains: [{name: a.test}]", false),
         ("pools: {critical: x, transactional: x, broadcast: x}", false),
@@ -437,6 +443,43 @@ fn pins_that_cannot_be_are_named() {
         None,
         &["pins[1]", "same source and provider"],
     );
+}
+
+#[test]
+fn pins_on_trial_limit_nothing_and_stand_beside_real_ones() {
+    let text = "sources: [{id: a}]
+providers: {google: {connections: 7, messages_per_second: 3, shadow: true}}
+pins:
+  - {source: a, provider: yahoo, connections: 4}
+  - {source: a, provider: yahoo, connections: 2, shadow: true}
+";
+    let (settings, plain) = (read(text).unwrap(), read("").unwrap());
+    let lane = |provider: &str| Lane {
+        source: SourceId::from("a"),
+        provider: ProviderId::from(provider),
+    };
+    let (google, yahoo) = (lane("google"), lane("yahoo"));
+    let limits = |lane: &Lane| plain.providers.limits(&lane.provider);
+    assert_eq!(settings.providers.limits(&google.provider), limits(&google));
+    assert_eq!(
+        settings.pins.range(&google, limits(&google)),
+        plain.pins.range(&google, limits(&google))
+    );
+    let shadow = settings.pins.shadow(&google, limits(&google)).unwrap();
+    assert_eq!(
+        (shadow.connections.1, shadow.messages_per_second.1),
+        (7, Some(3.0)),
+        "{shadow:?}"
+    );
+    assert_eq!(settings.pins.range(&yahoo, limits(&yahoo)).connections.1, 4);
+    let shadow = settings.pins.shadow(&yahoo, limits(&yahoo)).unwrap();
+    assert_eq!(shadow.connections.1, 2);
+    assert_eq!(settings.odd_pins(), Vec::<String>::new());
+    let odd =
+        read("providers: {google: {connections: 3}}\npins: [{source: default, provider: google, connections: 9}]");
+    assert!(odd.unwrap().odd_pins()[0].contains("the pin wins"));
+    let wrong = read("providers: {google: {connections: {min: 900}, shadow: true}}").unwrap_err();
+    assert!(wrong.to_string().contains("providers.google.connections"), "{wrong}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::api::state::ApiState;
 use crate::domain::{Lane, ProviderId, SourceId};
 use crate::observe::LaneView;
 use crate::policy::controller::Decision;
+use crate::policy::pin_trial::{TrialView, WouldHave};
 
 /// The lanes of this node, and sending domains that providers blame.
 pub(super) async fn list(state: web::Data<ApiState>, _: Operator) -> HttpResponse {
@@ -64,13 +65,26 @@ fn of_lane(lane: &Lane, view: &LaneView) -> Value {
             "max": view.range.messages_per_second.1,
         },
         "messages_per_connection": view.messages_per_connection,
+        "shadow_pins": view.trial.as_ref().map(of_trial),
         "decided": view.decided,
         "last_decision": view.decisions.last().map(of_decision),
     })
 }
 
+/// What pins on trial would change now, and how often they would have begun to.
+fn of_trial(trial: &TrialView) -> Value {
+    let would = |one: &WouldHave| json!({"what": one.what.name(), "from": number(one.from), "to": number(one.to)});
+    json!({
+        "would_have": trial.now.iter().map(would).collect::<Vec<_>>(),
+        "count": trial.count,
+    })
+}
+
+fn number(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
 fn of_decision(decision: &Decision) -> Value {
-    let number = |value: f64| value.is_finite().then_some(value);
     json!({
         "at": decision.at.to_string(),
         "what": decision.what.name(),

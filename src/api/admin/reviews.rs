@@ -14,7 +14,7 @@ use super::operator::Operator;
 use crate::observe::{SHAPES_MAX, UnknownReply, WouldHave};
 use crate::policy::classify::Meaning;
 
-/// `GET /v1/admin/unclassified`: replies that no rule knows.
+/// `GET /v1/admin/unclassified`: replies that no rule knows, over all nodes.
 pub(super) async fn unclassified(
     state: web::Data<ApiState>,
     _: Operator,
@@ -25,7 +25,7 @@ pub(super) async fn unclassified(
     let shown = json!({
         "object": "list",
         "has_more": false,
-        "data": list.list().iter().map(unknown).collect::<Vec<_>>(),
+        "data": list.list_of_all().iter().map(unknown).collect::<Vec<_>>(),
         "forgotten": list.forgotten(),
         "at_most": SHAPES_MAX,
     });

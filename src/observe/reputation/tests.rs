@@ -1,64 +1,8 @@
 //! The standing of tenants from what is settled, over made-up times.
 
 use super::*;
-use crate::domain::{BounceClass, DeliveryId, Fence, MessageId, ProviderId, SourceId, Why};
-
-fn delivery(tenant: u32, class: Class) -> Delivery {
-    Delivery {
-        id: DeliveryId {
-            message: MessageId(uuid::Uuid::from_u128(7)),
-            recipient: 0,
-        },
-        tenant: TenantId(tenant),
-        class,
-        address: "a@b.example".to_owned(),
-        state: State::Queued,
-        created_at: Timestamp(0),
-        due_at: Timestamp(0),
-        expires_at: Timestamp::NEVER,
-        attempts: 0,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        why: None,
-        last_reply: None,
-        bounce: None,
-        updated_at: Timestamp(0),
-    }
-}
-
-fn settlement(next: Next) -> Settlement {
-    Settlement {
-        delivery: delivery(1, Class::Broadcast).id,
-        fence: Fence(1),
-        at: Timestamp(0),
-        next,
-        attempts: 1,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        reply: None,
-        bounce: None,
-        suppress: None,
-        events: Vec::new(),
-    }
-}
-
-fn lane(source: &str) -> Lane {
-    Lane {
-        source: SourceId::from(source),
-        provider: ProviderId::from("google"),
-    }
-}
-
-fn cause(class: BounceClass, blame: Blame, action: LaneAction) -> Cause {
-    Cause {
-        class,
-        blame,
-        action,
-        rule: Arc::from("test"),
-    }
-}
+use crate::domain::{BounceClass, Why};
+use crate::policy::reputation::samples::{cause, delivery, lane, settlement};
 
 /// So many of the tenant's mails end so.
 fn tell(
@@ -206,4 +150,93 @@ fn a_lane_is_blocked_for_our_address_until_something_is_delivered_there() {
     check(&wait, of(Blame::SourceIp, stop), Some(false));
     reputation.on_time(Timestamp(5).plus(BLOCK_LONGEST));
     assert_eq!(reputation.blocked(&lane), None);
+}
+
+/// What a node tells the others of tenants.
+fn told_by(reputation: &Reputation, now: Timestamp) -> BTreeMap<Subject, Vec<Counted>> {
+    let all = reputation.take_unsaved(100, now).into_iter();
+    let of_tenants = all.filter(|(subject, _)| matches!(subject, Subject::Tenant(_) | Subject::Stream(..)));
+    of_tenants
+        .filter_map(|(subject, tally)| {
+            let since = reputation.counted_since(&subject);
+            Some((subject, vec![Counted { tally: tally?, since }]))
+        })
+        .collect()
+}
+
+#[test]
+fn a_list_that_is_spread_over_nodes_is_judged_as_one() {
+    let (one, two, idle) = (Reputation::default(), Reputation::default(), Reputation::default());
+    for node in [&one, &two] {
+        assert_eq!(
+            tell(node, 3, Class::Broadcast, true, 130, Timestamp(3)),
+            [],
+            "too few alone"
+        );
+    }
+    let (of_one, of_two) = (told_by(&one, Timestamp(4)), told_by(&two, Timestamp(4)));
+    assert_eq!(
+        idle.hear(of_one.clone(), 3, Timestamp(5)),
+        [],
+        "it sends none of that mail"
+    );
+    for (node, told) in [(&one, of_two), (&two, of_one)] {
+        let changes = node.hear(told.clone(), 2, Timestamp(5));
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!(node.grade(TenantId(3), Class::Broadcast).0, Grade::Paused);
+        assert_eq!(node.hear(told, 2, Timestamp(6)), [], "nothing new");
+        let seen = node.tally(&Subject::Stream(TenantId(3), Stream::Broadcast), Timestamp(5));
+        let bounced = seen.expect("counted").windows[1].bounced;
+        assert!((259.9..=260.0).contains(&bounced), "{bounced}");
+    }
+}
+
+#[test]
+fn what_another_node_counted_before_a_resume_counts_no_more() {
+    let (one, two) = (Reputation::default(), Reputation::default());
+    let (tenant, stream) = (TenantId(3), Stream::Broadcast);
+    tell(&one, 3, Class::Broadcast, true, 130, Timestamp(3));
+    tell(&two, 3, Class::Broadcast, true, 130, Timestamp(3));
+    assert_eq!(one.hear(told_by(&two, Timestamp(4)), 2, Timestamp(4)).len(), 1);
+    let go_on = one.set_by_hand(tenant, stream, Grade::Free, "cleaned".to_owned(), Timestamp(10));
+    // The other node counts on and has not heard of it.
+    tell(&two, 3, Class::Broadcast, true, 50, Timestamp(11));
+    tell(&one, 3, Class::Broadcast, true, 50, Timestamp(11));
+    assert_eq!(one.hear(told_by(&two, Timestamp(12)), 2, Timestamp(12)), []);
+    assert_eq!(one.grade(tenant, Class::Broadcast).0, Grade::Free);
+    // Now it has, and what it counts from now on adds up.
+    two.adopt(tenant, stream, vec![go_on.standing]);
+    tell(&two, 3, Class::Broadcast, true, 160, Timestamp(13));
+    assert_eq!(one.hear(told_by(&two, Timestamp(14)), 2, Timestamp(14)).len(), 1);
+}
+
+#[test]
+fn what_was_counted_since_a_resume_is_there_after_a_restart() {
+    let before = Reputation::default();
+    let (tenant, stream) = (TenantId(3), Stream::Broadcast);
+    let go_on = before.set_by_hand(tenant, stream, Grade::Free, "cleaned".to_owned(), Timestamp(10));
+    tell(&before, 3, Class::Broadcast, true, 150, Timestamp(11));
+    let known = told_by(&before, Timestamp(12)).into_iter();
+    let after = Reputation::default();
+    after.restore_counted(known.map(|(subject, counted)| (subject, counted[0])).collect());
+    after.adopt(tenant, stream, vec![go_on.standing]);
+    assert_eq!(after.counted_since(&Subject::Stream(tenant, stream)), Timestamp(10));
+    assert_eq!(tell(&after, 3, Class::Broadcast, true, 60, Timestamp(13)).len(), 1);
+}
+
+#[test]
+fn nodes_share_what_a_slowed_stream_may_send() {
+    let reputation = Reputation::default();
+    tell(&reputation, 3, Class::Broadcast, false, 930, Timestamp(3));
+    tell(&reputation, 3, Class::Broadcast, true, 70, Timestamp(3));
+    let (grade, alone) = reputation.grade(TenantId(3), Class::Broadcast);
+    assert_eq!((grade, alone > 0.0), (Grade::Slow, true));
+    for (nodes, expect) in [(4, alone / 4.0), (1, alone), (0, alone)] {
+        reputation.hear(BTreeMap::new(), nodes, Timestamp(4));
+        let (_, rate) = reputation.grade(TenantId(3), Class::Broadcast);
+        assert!(
+            (rate - expect).abs() < 1e-9,
+            "{nodes} nodes: {rate} instead of {expect}"
+        );
+    }
 }

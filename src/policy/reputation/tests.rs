@@ -1,61 +1,14 @@
 //! Reputation over made-up days.
 
+use super::samples::{cause, delivery, lane, settlement};
 use super::*;
-use crate::domain::{DeliveryId, EventKind, Fence, MessageId, ProviderId, Why};
+use crate::domain::{Class, Why};
 use proptest::prelude::*;
 
 const MINUTE: u64 = 60_000;
 
-fn lane(source: &str) -> Lane {
-    Lane {
-        source: SourceId::from(source),
-        provider: ProviderId::from("google"),
-    }
-}
-
 fn of(source: &str) -> Subject {
     Subject::Lane(lane(source))
-}
-
-fn delivery(tenant: u32) -> Delivery {
-    Delivery {
-        id: DeliveryId {
-            message: MessageId(uuid::Uuid::from_u128(7)),
-            recipient: 0,
-        },
-        tenant: TenantId(tenant),
-        class: crate::domain::Class::Broadcast,
-        address: "a@b.example".to_owned(),
-        state: State::Queued,
-        created_at: Timestamp(0),
-        due_at: Timestamp(0),
-        expires_at: Timestamp::NEVER,
-        attempts: 0,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        why: None,
-        last_reply: None,
-        bounce: None,
-        updated_at: Timestamp(0),
-    }
-}
-
-fn settlement(next: Next) -> Settlement {
-    Settlement {
-        delivery: delivery(1).id,
-        fence: Fence(1),
-        at: Timestamp(0),
-        next,
-        attempts: 1,
-        ambiguous: 0,
-        panics: 0,
-        source: None,
-        reply: None,
-        bounce: None,
-        suppress: None,
-        events: Vec::<EventKind>::new(),
-    }
 }
 
 fn wait() -> Next {
@@ -66,19 +19,10 @@ fn wait() -> Next {
     }
 }
 
-fn cause(class: BounceClass, blame: Blame, action: LaneAction) -> Cause {
-    Cause {
-        class,
-        blame,
-        action,
-        rule: Arc::from("test"),
-    }
-}
-
 /// What an answer says about our address, and about the tenant.
 fn check(next: Next, cause: Option<Cause>, source: Option<Happening>, tenant: Option<Happening>) {
     let domain: Arc<str> = Arc::from("acme.test");
-    let (delivery, lane) = (delivery(2), lane("a"));
+    let (delivery, lane) = (delivery(2, Class::Broadcast), lane("a"));
     let found = evidence(&delivery, &settlement(next), cause.as_ref(), Some(&lane), Some(&domain));
     let of_kind = |kind: &str| found.iter().find(|(one, _)| one.kind() == kind).map(|(_, what)| *what);
     for kind in ["source", "provider_source"] {
@@ -268,6 +212,29 @@ proptest! {
         if let (Some(before), Some(after)) = (before, after) {
             prop_assert!((0.0..=1.0).contains(&after));
             prop_assert!(after <= before + 1e-9, "{} after {}", after, before);
+        }
+    }
+
+    /// How a tenant's mail is spread over nodes makes no difference.
+    #[test]
+    fn what_two_nodes_counted_adds_up_to_what_one_would_have(
+        answers in proptest::collection::vec((happening(), 0_u64..600_000, any::<bool>()), 1..200),
+    ) {
+        let subject = Subject::Tenant(TenantId(1));
+        let (mut all, mut parts) = (Book::default(), [Book::default(), Book::default()]);
+        let mut now = Timestamp(1);
+        for (happening, pause, which) in answers {
+            now = now.plus(Duration::from_millis(pause));
+            let told = [(subject.clone(), happening)];
+            all.count(&told, now);
+            parts[usize::from(which)].count(&told, now);
+        }
+        let [one, two] = parts.map(|part| part.tally(&subject, now).unwrap_or_default());
+        let (sum, expect) = (one.plus(&two, now), all.tally(&subject, now).unwrap_or_default());
+        prop_assert_eq!(sum, two.plus(&one, now));
+        for (window, expect) in sum.windows.iter().zip(&expect.windows) {
+            let (rate, expected) = (window.bounce_rate(), expect.bounce_rate());
+            prop_assert!((window.sent() - expect.sent()).abs() < 1e-6 && (rate - expected).abs() < 1e-9);
         }
     }
 

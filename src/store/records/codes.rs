@@ -40,7 +40,7 @@ coded!(DomainStatus { Pending = 0, Verified = 1, Failed = 2, });
 coded!(DkimAlgorithm { Rsa2048 = 0, Ed25519 = 1, });
 coded!(KeyScope { Send = 0, Admin = 1, });
 coded!(NoteKind {
-    Lane = 0, Warmup = 1, Reputation = 2, TenantPause = 3, Unclassified = 4, Domain = 5,
+    Lane = 0, Warmup = 1, Reputation = 2, TenantPause = 3, Unclassified = 4, Domain = 5, TenantCounts = 6,
 });
 coded!(Role { To = 0, Cc = 1, Bcc = 2, });
 coded!(Disposition { Attachment = 0, Inline = 1, });

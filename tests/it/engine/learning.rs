@@ -80,6 +80,44 @@ async fn what_was_decided_is_shown_with_the_reply_it_was_decided_from() {
 }
 
 #[actix_web::test]
+async fn a_pin_on_trial_limits_nothing_and_tells_what_it_would_have_cut() {
+    let receiver = behaving(Behaviour {
+        message_delay_ms: 10,
+        ..Behaviour::default()
+    })
+    .await;
+    let mut door = door("example.test", &receiver);
+    door.connections = 6;
+    let pin = "sources: [{id: a}]\npins: [{source: a, provider: 'route:door0', connections: 1, shadow: true}]\n";
+    let text = pin.to_owned() + &super::bed::config(&[door]);
+    let settings = posthaste::config::Settings::from_yaml(&text, &|_| None).expect("good");
+    let bed = Bed::new(settings).await;
+    bed.send_all(&numbered(300, "example.test")).await;
+    let told = || async { decided(&bed, "a", "route:door0", "would_have").await.is_some() };
+    eventually("it is told", told).await;
+    let told = decided(&bed, "a", "route:door0", "would_have").await.expect("seen");
+    assert_eq!(
+        (&told["what"], &told["to"]),
+        (&"connections".into(), &1.0.into()),
+        "{told}"
+    );
+    bed.settled().await;
+    let lane = [("source", "a"), ("signal", "would_have")];
+    bed.until_metric("posthaste_lane_decisions_total", &lane, 1.0).await;
+    let shown = lanes(&bed).await.remove(0);
+    let used = shown["connections"]["limit"].as_u64().expect("a number");
+    assert!(used > 1, "the lane goes on by itself: {shown}");
+    assert_eq!(
+        (
+            &shown["shadow_pins"]["would_have"][0]["what"],
+            &shown["shadow_pins"]["count"]
+        ),
+        (&"connections".into(), &1.into()),
+        "once, and not with each message: {shown}"
+    );
+}
+
+#[actix_web::test]
 async fn the_number_of_messages_that_a_connection_carries_is_learnt() {
     let receiver = behaving(Behaviour {
         messages_per_connection: Some(4),

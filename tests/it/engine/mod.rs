@@ -21,5 +21,6 @@ mod pressure;
 mod reload;
 mod store_faults;
 mod tenants;
+mod together;
 mod waits;
 mod warmup;

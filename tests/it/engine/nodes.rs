@@ -34,10 +34,10 @@ enum Order {
 }
 
 /// An engine on a thread of its own.
-struct Node {
-    observer: Arc<Observer>,
-    api: SocketAddr,
-    first_key: Option<String>,
+pub(super) struct Node {
+    pub(super) observer: Arc<Observer>,
+    pub(super) api: SocketAddr,
+    pub(super) first_key: Option<String>,
     orders: orders::UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,7 +45,11 @@ struct Node {
 impl Node {
     /// Starts one that is set up for these sources.
     async fn start(name: &str, sources: &[&str], doors: &[Door], memory: &Arc<Memory>) -> Self {
-        let settings = node_settings(name, sources, doors);
+        Self::with(node_settings(name, sources, doors), memory).await
+    }
+
+    /// Starts one with these settings.
+    pub(super) async fn with(settings: Settings, memory: &Arc<Memory>) -> Self {
         let (memory, observer) = (Arc::clone(memory), Arc::new(Observer::new()));
         let (orders, mut told) = orders::unbounded_channel();
         let (started, up) = oneshot::channel();
@@ -85,7 +89,7 @@ impl Node {
     }
 
     /// Dies.
-    fn die(&mut self) {
+    pub(super) fn die(&mut self) {
         assert!(self.orders.send(Order::Die).is_ok(), "it runs");
         self.thread.take().expect("it runs").join().expect("no panic");
     }
@@ -99,7 +103,7 @@ impl Node {
     }
 }
 
-fn node_settings(name: &str, sources: &[&str], doors: &[Door]) -> Settings {
+pub(super) fn node_settings(name: &str, sources: &[&str], doors: &[Door]) -> Settings {
     let mut text = format!("node: {name}\nsources:\n");
     for source in sources {
         let last = source.trim_start_matches("ip");
@@ -139,7 +143,7 @@ async fn owns(memory: &Memory, node: &str, sources: &[&str]) {
     eventually(&what, async || owned(memory, node).await == sources).await;
 }
 
-async fn shares(memory: &Memory, counts: [(&str, usize); 2]) {
+pub(super) async fn shares(memory: &Memory, counts: [(&str, usize); 2]) {
     let fair = async || {
         let mut fair = true;
         for (node, count) in counts {
@@ -150,7 +154,7 @@ async fn shares(memory: &Memory, counts: [(&str, usize); 2]) {
     eventually(&format!("shares of {counts:?}"), fair).await;
 }
 
-async fn all_settled(memory: &Memory) {
+pub(super) async fn all_settled(memory: &Memory) {
     let waiting = async || {
         let depth = memory.depth(Clock::system().now()).await.expect("a depth");
         depth.waiting_by_class.iter().sum::<u64>() == 0

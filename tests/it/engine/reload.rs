@@ -233,6 +233,41 @@ async fn other_waits_and_rules_count_for_the_next_attempt() {
 }
 
 #[actix_web::test]
+async fn shorter_pauses_count_for_lanes_that_stand_still_and_they_forget_nothing() {
+    let blame = "421 4.7.28 unusual rate of unsolicited mail originating from your IP address";
+    let receiver = scripted(Script::new().times(1).to("first").at(Stage::Rcpt, Act::reply(blame))).await;
+    let text = config(&[door("example.test", &receiver)]).replace("port:", "provider: google, port:");
+    let long = text.replace("stop_longest: 500ms", "stop_longest: 1h");
+    let (mut bed, file) = bed(&long).await;
+    let lane = async || {
+        let answer = bed.http().get("/v1/admin/lanes/default/google/decisions").await;
+        answer.expect("answers").body
+    };
+    let first = bed.send(&mail("first@example.test")).await;
+    eventually("the lane is stopped", async || lane().await["state"] == "stopped").await;
+    let waits = bed.send(&mail("waits@example.test")).await;
+    let before = lane().await["decided"].as_u64().expect("a number");
+    assert_eq!(
+        lane().await["decisions"].as_array().map(Vec::len),
+        usize::try_from(before).ok()
+    );
+    write(&file, &text);
+    let reloaded = bed.reloader().reload().await.expect("a good config");
+    assert_eq!(
+        (reloaded.taken, reloaded.needs_restart.len()),
+        (vec!["delivery.stop_longest"], 0)
+    );
+    bed.until(&waits, "delivered").await;
+    bed.until(&first, "delivered").await;
+    let decisions = lane().await["decisions"].as_array().cloned().unwrap_or_default();
+    let stops = decisions
+        .iter()
+        .filter(|one| one["what"] == "stop" && one["signal"] == "blocked");
+    assert_eq!(stops.count(), 1, "the lane that began before the reload: {decisions:?}");
+    assert!(bed.stop().await);
+}
+
+#[actix_web::test]
 async fn what_needs_a_restart_is_named_until_there_is_one() {
     let text = config(&[]);
     let (mut bed, file) = bed(&text).await;

@@ -20,3 +20,4 @@ mod intake;
 mod memory;
 mod server;
 mod sharing;
+mod tenants;
