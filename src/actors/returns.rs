@@ -5,6 +5,7 @@
 
 use super::settler::SettlerMessage;
 use super::tools::{Crew, Tools};
+use super::warmups::Reservation;
 use crate::domain::{Lane, Timestamp, Why};
 use crate::queue::{LeaseRef, Parking, Release};
 
@@ -72,6 +73,17 @@ pub(super) fn give_back_for(tools: &Tools, leases: Vec<LeaseRef>, due_at: Timest
 pub(super) async fn wait(tools: &Tools, lease: LeaseRef, due_at: Timestamp, why: Why) {
     if let Err(error) = tools.queue.release(vec![Release { lease, due_at, why }]).await {
         tools.surroundings.observer.store_error(&error);
+    }
+}
+
+/// The dot did not leave: what its INTENT has cost, if it was recorded, comes back. Not when the store does not answer.
+pub(super) async fn refund(tools: &Tools, lane: &Lane, reserved: Option<&Reservation>) {
+    let Some((reserved, day)) = reserved.and_then(|reserved| Some((reserved, reserved.take_charge()?))) else {
+        return;
+    };
+    match tools.queue.refund(lane, day).await {
+        Ok(()) => reserved.refunded(day, tools.surroundings.clock.now()),
+        Err(error) => tools.surroundings.observer.store_error(&error),
     }
 }
 

@@ -90,7 +90,7 @@ pub enum SchedulerMessage {
 pub enum Purpose {
     /// Its lane has places.
     Lane,
-    /// Its lane is blocked for our address, and another may take it.
+    /// Its lane is blocked for our address, or full for long, and another may take it.
     Elsewhere,
 }
 

@@ -307,6 +307,9 @@ async fn deliver(
         transaction = other.deliver(mail, async || true).await;
     }
     tools.surroundings.observer.phases(session.transaction_times());
+    if !transaction.dot_sent {
+        returns::refund(tools, &plan.order.lane, reserved.as_ref()).await;
+    }
     let outcome = match transaction.outcome {
         TransactionOutcome::Accepted(reply) => AttemptOutcome::Accepted(reply),
         TransactionOutcome::Refused(reply) => AttemptOutcome::Refused(reply),

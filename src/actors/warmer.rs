@@ -13,7 +13,7 @@ use crate::queue::QueueError;
 
 /// Between two looks at whose the Sources are.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Looks between two times that what has changed is written down.
+/// Looks between two times that what has changed is written down; what came to another stage is at the next look.
 const LOOKS_BETWEEN_NOTES: u64 = 10;
 /// Looks between two times that it is shown how far warm-ups are.
 const LOOKS_BETWEEN_FIGURES: u64 = 4;
@@ -64,7 +64,8 @@ impl Warmer {
             let observer = &self.tools.surroundings.observer;
             observer.warmups(self.tools.warmups.list(now));
         }
-        if self.looks.is_multiple_of(LOOKS_BETWEEN_NOTES) {
+        let urgent = self.tools.warmups.take_urgent();
+        if urgent || self.looks.is_multiple_of(LOOKS_BETWEEN_NOTES) {
             let tools = self.tools.clone();
             actix::spawn(async move { write(&tools).await });
         }

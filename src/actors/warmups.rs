@@ -58,6 +58,8 @@ pub struct Warmups {
 #[derive(Debug)]
 struct Known {
     ladders: Ladders,
+    /// A warm-up has just come to another stage: that should not get lost.
+    urgent: bool,
     lanes: HashMap<Lane, Entry>,
     /// Sources whose state was read from the store.
     read: HashSet<SourceId>,
@@ -101,6 +103,7 @@ impl Warmups {
         let WarmupSettings { born, ladders } = settings;
         let known = Known {
             ladders,
+            urgent: false,
             lanes: HashMap::new(),
             read: HashSet::new(),
         };
@@ -183,6 +186,7 @@ impl Warmups {
             Room::Left(_) => Ok(Some(Reservation {
                 warmups: Arc::clone(self),
                 lane: lane.clone(),
+                charged: Mutex::default(),
             })),
         }
     }
@@ -190,13 +194,23 @@ impl Warmups {
     /// The provider answered a message of this lane.
     pub fn answered(&self, lane: &Lane, delivered: bool, action: LaneAction, now: Timestamp) {
         // An error means that nothing is warmed up here.
-        let _ = self.with(lane, now, |entry| {
-            let used = entry.used();
+        let turned = self.with(lane, now, |entry| {
+            let (used, before) = (entry.used(), entry.warmup.progress().stage);
             entry.warmup.on_answer(delivered, action, used, now);
+            entry.warmup.progress().stage != before
         });
+        if turned == Ok(true) {
+            self.known().urgent = true;
+        }
     }
 
-    /// Somebody complained about mail of this lane.
+    /// Whether something happened that should be written down at once. Asked once for each time.
+    #[must_use]
+    pub fn take_urgent(&self) -> bool {
+        std::mem::take(&mut self.known().urgent)
+    }
+
+    /// Somebody complained about mail of this lane. An input for who reads feedback loops; nobody does yet.
     pub fn complained(&self, lane: &Lane, now: Timestamp) {
         let _ = self.with(lane, now, |entry| {
             let used = entry.used();
@@ -290,6 +304,15 @@ impl Warmups {
         self.with(lane, now, view).ok()
     }
 
+    /// The lanes that are warmed up.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        let known = self.known();
+        let mut lanes: Vec<Lane> = known.lanes.keys().cloned().collect();
+        lanes.sort();
+        lanes
+    }
+
     /// All of them, by lane.
     #[must_use]
     pub fn list(&self, now: Timestamp) -> Vec<WarmupView> {
@@ -350,6 +373,8 @@ fn forget_the_longest_silent(lanes: &mut HashMap<Lane, Entry>) {
 pub struct Reservation {
     warmups: Arc<Warmups>,
     lane: Lane,
+    /// The day that its INTENT was charged for.
+    charged: Mutex<Option<u32>>,
 }
 
 impl Reservation {
@@ -366,7 +391,19 @@ impl Reservation {
 
     /// The store recorded the INTENT with this charge.
     pub fn charged(&self, charge: Charge, now: Timestamp) {
+        *self.charged.lock().unwrap_or_else(PoisonError::into_inner) = Some(charge.day);
         self.note(now, |spent| charge.on(spent).or(spent));
+    }
+
+    /// The day that the INTENT was charged for, if it was; once, for whoever asks for it back.
+    #[must_use]
+    pub fn take_charge(&self) -> Option<u32> {
+        self.charged.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The store took the charge of this day back.
+    pub fn refunded(&self, day: u32, now: Timestamp) {
+        self.note(now, |spent| spent.map(|spent| spent.less_one_of(day).unwrap_or(spent)));
     }
 
     /// The store refused it: more was used than we knew.

@@ -9,18 +9,23 @@
 //! warm-up, whose name is bad, that are in another region; among equals by rendezvous hashing, so that adding a Source moves
 //! only its share. A part of new mail goes to Sources with a bad name all the same: without mail no name gets better.
 //!
-//! A Delivery leaves a Source that it began at only where the provider blocks that Source's address, another one of the pool
-//! is not blocked, and nothing else speaks for staying: no attempt was answered yet, or the last one was answered with that
-//! block. A block of a netblock is a block of each Source in it. Blocks of a tenant, its domain or a message move nothing.
+//! A Delivery leaves a Source that it began at where the provider blocks that Source's address and another one of the pool is
+//! not blocked, whatever was said to it last: a block lasts from ten minutes to hours, in which not even greylisting passes
+//! there, and elsewhere that begins anew and ends in minutes. It leaves one whose warm-up has no room for long where
+//! another has room now. A block of a netblock is a block of each Source in it. Blocks of a tenant, its domain or a message
+//! move nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use super::netblock::Netblock;
 use super::ownership::Standing;
-use crate::domain::{BounceClass, Class, Delivery, SourceId, Why};
+use crate::domain::{Class, Delivery, SourceId};
 
 /// The pool of Sources and classes for which none is named.
 pub const SHARED_POOL: &str = "shared";
+/// A retry waits so long for room in the warm-up of its Source; that is: for the next hour, and not for tomorrow.
+pub const ROOM_AWAITED_LONGEST: Duration = Duration::from_secs(3_600);
 /// One Delivery in this many goes to a Source with a bad name as if it had a good one.
 const TRIES_OF_A_BAD_NAME: u64 = 50;
 
@@ -72,6 +77,8 @@ pub struct Outlook {
     pub blocked: bool,
     /// Its warm-up leaves no room now.
     pub no_room: bool,
+    /// Nor will it for longer than [`ROOM_AWAITED_LONGEST`].
+    pub full_for_long: bool,
     /// It has a bad name there.
     pub avoided: bool,
 }
@@ -102,8 +109,13 @@ pub fn choose<'a>(
     let fits = |room: &&SourceRoom| can(room) && room.pool == wish.pool;
     if let Some(kept) = delivery.source.as_ref() {
         if let Some(room) = sources.iter().find(|room| room.id == *kept).filter(can) {
-            let elsewhere = || sources.iter().filter(fits).any(|room| !outlook(room).blocked);
-            if !(outlook(room).blocked && may_move(delivery) && elsewhere()) {
+            let here = outlook(room);
+            let is_better = |other: &SourceRoom| {
+                let there = outlook(other);
+                !there.blocked && (here.blocked || !there.no_room)
+            };
+            let leaves = (here.blocked || here.full_for_long) && sources.iter().filter(fits).any(is_better);
+            if !leaves {
                 return Choice::Send(&room.id);
             }
         } else if standing(kept) == Standing::Others {
@@ -124,11 +136,6 @@ pub fn choose<'a>(
     };
     let best = sources.iter().filter(fits).min_by_key(rank);
     best.map_or(Choice::Nowhere, |room| Choice::Send(&room.id))
-}
-
-/// Whether a Delivery that began at a Source may go on from another: the provider never saw it, or answered with the block.
-fn may_move(delivery: &Delivery) -> bool {
-    delivery.attempts == 0 || delivery.why == Some(Why::Deferred(BounceClass::IpReputation))
 }
 
 fn hash(of: &impl Hash) -> u64 {

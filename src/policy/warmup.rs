@@ -180,7 +180,8 @@ impl Warmup {
             complaints: 0,
             last_sent: day,
             halved_on: 0,
-            hour: 0,
+            // What was charged before anything was noted counts as this hour's: who was killed gets no second share.
+            hour: now.0 / HOUR,
             used_at_hour: 0,
         };
         Self { ladder, progress }

@@ -69,6 +69,11 @@ pub trait Queue: Claims + Waits + Send + Sync + std::fmt::Debug {
     /// the lease's fence, the state, expiry, cancellation, suppression, the warm-up budget, which is charged.
     async fn intent(&self, intent: Intent) -> Result<IntentAnswer, QueueError>;
 
+    /// Takes back what an INTENT of `lane` was charged for that day: its dot did not leave, and never will. Asked once for each
+    /// charge. What is not of the last day that the lane was charged for stays as it is, and so does what a backend cannot
+    /// tell to be the first try: a refund may get lost, and is never made twice.
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError>;
+
     /// OUTCOME: applies each Settlement with its events, and answers for each. One with a stale fence changes nothing.
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError>;
 

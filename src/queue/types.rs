@@ -182,6 +182,15 @@ pub struct Spent {
     pub used: u64,
 }
 
+impl Spent {
+    /// What is used up when one charge for `day` is taken back; none when there is none of that day.
+    #[must_use]
+    pub fn less_one_of(self, day: u32) -> Option<Self> {
+        let used = self.used.checked_sub(1).filter(|_| self.day == day)?;
+        Some(Self { used, ..self })
+    }
+}
+
 impl Charge {
     /// What is used up after this charge; none when the cap forbids it. Days never come back: a clock that jumps back
     /// charges the last day that there was, so that it does not open a new budget.
@@ -292,5 +301,19 @@ mod tests {
         check(Some((10, 5)), (11, 5), Some((11, 1)));
         check(Some((10, 4)), (9, 5), Some((10, 5)));
         check(Some((10, 5)), (9, 5), None);
+    }
+
+    #[test]
+    fn a_charge_is_taken_back_from_its_own_day_alone_and_never_below_none() {
+        let check = |known: (u32, u64), day, expect: Option<u64>| {
+            let (of, used) = known;
+            let less = Spent { day: of, used }.less_one_of(day);
+            assert_eq!(less, expect.map(|used| Spent { day: of, used }), "{day} of {known:?}");
+        };
+        check((10, 5), 10, Some(4));
+        check((10, 1), 10, Some(0));
+        check((10, 0), 10, None);
+        check((10, 5), 9, None);
+        check((10, 5), 11, None);
     }
 }

@@ -96,20 +96,27 @@ impl Scheduler {
         }
     }
 
-    /// Mail for lanes that are blocked for our address goes another way where there is one.
+    /// Mail for lanes that are blocked for our address, or whose warm-up has no room for long, goes another way where there
+    /// is one.
     pub(super) fn leave_blocked_lanes(&mut self, context: &PartContext<'_, Self>) {
         for lane in self.tools.reputation.blocked_lanes() {
             self.leave(&lane, context);
+        }
+        for lane in self.tools.warmups.lanes() {
+            if self.is_full_for_long(&lane) {
+                self.leave(&lane, context);
+            }
         }
     }
 
     fn leave(&mut self, lane: &Lane, context: &PartContext<'_, Self>) {
         let is_shut = self.lanes.get(lane).is_some_and(|credit| credit.shut_until.is_some());
         if self.tools.draining.has_begun()
-            || !is_shut
+            || !(is_shut || self.is_full_for_long(lane))
+            || !self.shelves.hold_any(lane)
             || self.unparking.contains(lane)
             || !self.may_unpark(lane)
-            || !self.has_another_way(lane)
+            || !self.has_another_way(lane, is_shut)
         {
             return;
         }

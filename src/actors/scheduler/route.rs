@@ -74,9 +74,11 @@ impl Scheduler {
             credit.is_some_and(|credit| credit.trial && credit.left > 0)
         };
         let reputation = &self.tools.reputation;
+        let full_until = self.full_until(&lane);
         Outlook {
             blocked: self.is_blocked(room, &lane) && !on_trial(),
-            no_room: self.full_until(&lane).is_some(),
+            no_room: full_until.is_some(),
+            full_for_long: full_until.is_some_and(|until| self.is_long(until)),
             avoided: reputation.avoids(&lane),
         }
     }
@@ -86,6 +88,15 @@ impl Scheduler {
         let in_hand = self.lanes.get(lane).map_or(0, LaneCredit::in_hand);
         let now = self.tools.surroundings.clock.now();
         self.tools.warmups.full_until(lane, in_hand, now)
+    }
+
+    /// Whether the warm-up of a lane has no room for so long that its mail should go another way.
+    pub(super) fn is_full_for_long(&self, lane: &Lane) -> bool {
+        self.full_until(lane).is_some_and(|until| self.is_long(until))
+    }
+
+    fn is_long(&self, until: Timestamp) -> bool {
+        until.since(self.tools.surroundings.clock.now()) > routing::ROOM_AWAITED_LONGEST
     }
 
     /// Whether the provider blocks the address of a Source, or one of its neighbours together with its netblock.
@@ -99,8 +110,8 @@ impl Scheduler {
             })
     }
 
-    /// Whether some Source of ours could take mail of a blocked lane.
-    pub(super) fn has_another_way(&self, lane: &Lane) -> bool {
+    /// Whether some Source of ours could take mail of a lane that is blocked, or full for long.
+    pub(super) fn has_another_way(&self, lane: &Lane, is_shut: bool) -> bool {
         let now = self.tools.surroundings.clock.now();
         let pool = self
             .rooms
@@ -113,6 +124,7 @@ impl Scheduler {
                 && Some(&room.pool) == pool
                 && self.tools.ownership.standing(&room.id, now) == Standing::Ours
                 && !self.is_blocked(room, &lane_of(&room.id, &lane.provider))
+                && (is_shut || self.full_until(&lane_of(&room.id, &lane.provider)).is_none())
         })
     }
 }

@@ -85,10 +85,16 @@ fn nothing_goes_before_the_state_was_read() {
     assert_eq!(warmups.unread(&ours), [SourceId::from("new")]);
     let spent = Spent {
         day: day_of(NOW),
-        used: 23,
+        used: 2,
     };
     warmups.read(&[SourceId::from("new")], &[], vec![(lane.clone(), spent)], NOW);
-    assert_eq!(warmups.room(&lane, NOW), Room::Left(1), "killed before the first note");
+    let next_hour = Timestamp(NOW.0 + HOUR);
+    assert_eq!(
+        warmups.room(&lane, NOW),
+        Room::FullUntil(next_hour),
+        "killed before the first note"
+    );
+    assert_eq!(warmups.room(&lane, next_hour), Room::Left(2));
     assert_eq!(warmups.unread(&ours), []);
     assert_eq!(warmups.unread(&[]), [], "it went to another node");
     assert_eq!(warmups.most(&lane, 0, NOW), 0);
@@ -117,12 +123,15 @@ fn progress_goes_into_notes_when_it_changed_and_comes_back_from_them() {
     warmups.answered(&lane, true, LaneAction::None, NOW);
     let written = warmups.notes(10, NOW);
     assert_eq!(written.len(), 1);
+    assert!(!warmups.take_urgent(), "a mail that was taken is not");
     warmups.remembered(&written);
     assert!(warmups.notes(10, NOW).is_empty());
     let stop = LaneAction::Stop(Duration::from_secs(60));
     warmups.answered(&lane, false, stop, NOW);
     let halved = warmups.notes(10, NOW);
     assert_eq!(halved.len(), 1, "a block is worth remembering");
+    assert!(warmups.take_urgent(), "at once");
+    assert!(!warmups.take_urgent());
 
     let again = unread();
     let notes: Vec<Note> = halved.into_iter().map(|(_, _, note)| note).collect();
@@ -169,4 +178,53 @@ fn a_warm_up_that_has_climbed_keeps_its_cap_on_another_ladder_and_climbs_that_on
     assert_eq!(cap(tomorrow), 24, "it has been out for a day");
     let next = warmups.of(&lane, tomorrow).expect("is warmed up").next_cap;
     assert_eq!(next, Some(34), "gently up to the next step");
+}
+
+#[test]
+fn a_place_whose_dot_did_not_leave_is_free_again_once() {
+    let (warmups, lane) = (warmups(), lane("new", "google"));
+    charge_one(&warmups, &lane);
+    let reserved = warmups
+        .reserve(&lane, NOW)
+        .expect("there is room")
+        .expect("is warmed up");
+    assert_eq!(reserved.take_charge(), None, "nothing was recorded yet");
+    let charge = reserved.charge(NOW).expect("has a cap");
+    reserved.charged(charge, NOW);
+    assert_eq!(reserved.take_charge(), Some(day_of(NOW)));
+    assert_eq!(reserved.take_charge(), None);
+    reserved.refunded(day_of(NOW) - 1, NOW);
+    drop(reserved);
+    assert_eq!(warmups.most(&lane, 0, NOW), 0, "another day's");
+    let reserved = |at| warmups.reserve(&lane, at);
+    let tomorrow = Timestamp(NOW.0 + DAY);
+    let next = reserved(tomorrow).expect("there is room").expect("is warmed up");
+    next.charged(next.charge(tomorrow).expect("has a cap"), tomorrow);
+    next.refunded(day_of(tomorrow), tomorrow);
+    drop(next);
+    assert_eq!(warmups.room(&lane, tomorrow), Room::Left(2));
+}
+
+#[test]
+fn a_complaint_is_no_rate_and_two_hold_the_ladder() {
+    for (complaints, cap, stage) in [(1, 31, "growing"), (2, 24, "held")] {
+        let (warmups, lane) = (warmups(), lane("new", "google"));
+        for hour in 0..6 {
+            let now = Timestamp(NOW.0 + hour * HOUR);
+            for _ in 0..2 {
+                let reserved = warmups
+                    .reserve(&lane, now)
+                    .expect("there is room")
+                    .expect("is warmed up");
+                reserved.charged(reserved.charge(now).expect("has a cap"), now);
+                warmups.answered(&lane, true, LaneAction::None, now);
+            }
+        }
+        (0..complaints).for_each(|_| warmups.complained(&lane, Timestamp(NOW.0 + 7 * HOUR)));
+        let progress = warmups
+            .of(&lane, Timestamp(NOW.0 + DAY))
+            .expect("is warmed up")
+            .progress;
+        assert_eq!((progress.cap, progress.stage.name()), (cap, stage), "{complaints}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Which Source a Delivery gets, by tables.
 
 use super::*;
-use crate::domain::{DeliveryId, MessageId, State, TenantId, Timestamp};
+use crate::domain::{BounceClass, DeliveryId, MessageId, State, TenantId, Timestamp, Why};
 
 const SHARED: Wish<'static> = Wish {
     pool: SHARED_POOL,
@@ -201,42 +201,62 @@ fn when_all_are_full_or_blocked_it_still_has_a_place_to_wait() {
     let all = |_: &SourceRoom| Outlook {
         blocked: true,
         no_room: true,
+        full_for_long: true,
         avoided: true,
     };
     assert_eq!(spread(&pool(), SHARED, all).iter().sum::<usize>(), 1_000);
 }
 
-#[test]
-fn mail_leaves_a_blocked_address_only_where_nothing_speaks_for_staying() {
+/// Where mail goes that began at `a`, with these Sources blocked, without room now, and without room for long.
+#[track_caller]
+fn check_kept(blocked: &[&str], no_room: &[&str], for_long: &[&str], stays: bool) {
     let pool = pool();
-    let blocked_at = |ids: &'static [&'static str]| {
-        move |room: &SourceRoom| Outlook {
-            blocked: ids.contains(&room.id.as_str()),
-            ..Outlook::default()
-        }
+    let outlook = |room: &SourceRoom| Outlook {
+        blocked: blocked.contains(&room.id.as_str()),
+        no_room: no_room.contains(&room.id.as_str()) || for_long.contains(&room.id.as_str()),
+        full_for_long: for_long.contains(&room.id.as_str()),
+        avoided: false,
     };
-    let check = |attempts: u32, why: Option<Why>, blocked: &'static [&'static str], stays: bool| {
+    let whys = [
+        None,
+        Some(Why::LaneFull),
+        Some(Why::BreakerOpen),
+        Some(Why::ResendAmbiguous),
+        Some(Why::Deferred(BounceClass::Greylisted)),
+        Some(Why::Deferred(BounceClass::IpReputation)),
+    ];
+    for (attempts, why) in whys.into_iter().enumerate() {
         let delivery = Delivery {
-            attempts,
+            attempts: u32::try_from(attempts).unwrap(),
             why,
             ..delivery(Some("a"))
         };
-        let chosen = shown(choose(
-            &pool,
-            &delivery,
-            SHARED,
-            |_| Standing::Ours,
-            blocked_at(blocked),
-        ));
-        assert_eq!(chosen == "send a", stays, "{attempts} {why:?} {blocked:?}: {chosen}");
-    };
-    let greylisted = Some(Why::Deferred(BounceClass::Greylisted));
-    let by_block = Some(Why::Deferred(BounceClass::IpReputation));
-    check(0, Some(Why::LaneFull), &[], true);
-    check(0, Some(Why::LaneFull), &["a"], false);
-    check(1, greylisted, &["a"], true);
-    check(1, Some(Why::ResendAmbiguous), &["a"], true);
-    check(1, by_block, &["a"], false);
-    check(1, by_block, &["b"], true);
-    check(1, by_block, &["a", "b", "c"], true);
+        let chosen = choose(&pool, &delivery, SHARED, |_| Standing::Ours, outlook);
+        let shown = shown(chosen);
+        assert_eq!(shown == "send a", stays, "{why:?}: {shown}");
+        let Choice::Send(source) = chosen else {
+            panic!("{shown}")
+        };
+        let all_blocked = blocked.len() == pool.len();
+        assert!(all_blocked || !blocked.contains(&source.as_str()), "{shown} is blocked");
+    }
+}
+
+#[test]
+fn mail_leaves_a_blocked_address_for_one_that_is_not_and_keeps_all_others() {
+    check_kept(&[], &[], &[], true);
+    check_kept(&["a"], &[], &[], false);
+    check_kept(&["a", "b"], &[], &[], false);
+    check_kept(&["b", "c"], &[], &[], true);
+    check_kept(&["a", "b", "c"], &[], &[], true);
+    // Where it may go it waits for room rather than for the end of a block.
+    check_kept(&["a"], &["b", "c"], &[], false);
+}
+
+#[test]
+fn mail_leaves_a_source_in_warm_up_only_where_it_would_wait_for_long() {
+    check_kept(&[], &["a"], &[], true);
+    check_kept(&[], &[], &["a"], false);
+    check_kept(&[], &["b", "c"], &["a"], true);
+    check_kept(&["b", "c"], &[], &["a"], true);
 }

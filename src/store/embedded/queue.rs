@@ -84,6 +84,11 @@ impl Queue for Embedded {
             .await
     }
 
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        let lane = lane.clone();
+        self.submit(move |turn| operations::refund(turn, &lane, day)).await
+    }
+
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
         let mut encoded: Vec<_> = settlements.into_iter().map(EncodedSettlement::new).collect();
         if sabotage::is(Bug::AckBeforeOutcome) {

@@ -28,6 +28,7 @@ pub enum Method {
     NextDue,
     ParkedLanes,
     Depth,
+    Refund,
     Claim,
     Leave,
     Board,

@@ -117,6 +117,10 @@ impl Queue for Faulty {
         pass!(self.queue.intent(intent) as Intent)
     }
 
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        pass!(self.queue.refund(lane, day) as Refund)
+    }
+
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
         let damaged = settlements.iter().map(|one| one.delivery);
         if let Some(id) = damaged.into_iter().find(|id| self.damaged().contains(id)) {

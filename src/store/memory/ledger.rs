@@ -189,6 +189,12 @@ impl Ledger {
         IntentAnswer::Recorded
     }
 
+    pub(super) fn refund(&mut self, lane: &Lane, day: u32) {
+        if let Some(spent) = self.charges.get_mut(lane) {
+            *spent = spent.less_one_of(day).unwrap_or(*spent);
+        }
+    }
+
     pub(super) fn settle(&mut self, settlement: Settlement) -> SettleAnswer {
         if sabotage::is(Bug::AckBeforeOutcome) {
             for before in std::mem::replace(&mut self.unwritten, vec![settlement]) {

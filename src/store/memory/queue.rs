@@ -111,6 +111,11 @@ impl Queue for Memory {
         Ok(self.ledger().intent(intent))
     }
 
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        self.ledger().refund(lane, day);
+        Ok(())
+    }
+
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
         let waits = settlements
             .iter()

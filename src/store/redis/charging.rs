@@ -1,14 +1,14 @@
 //! Warm-up budgets in Redis: charged in the same step as the INTENT, wherever both are on one server.
 //!
 //! In a cluster the budget of a lane and its mail may be on different servers, and no step spans two. There the budget is
-//! charged first: an INTENT that is refused after that has cost one of the day's mails, and none goes out uncharged.
+//! charged first, so that none goes out uncharged; what an INTENT has cost that is refused after that is given back.
 
-use super::functions::CHARGE;
+use super::functions::{CHARGE, REFUND};
 use super::handle::{Redis, number};
 use super::link::{Arguments, Link};
 use super::values::{decode_lane, encode_lane};
 use crate::domain::Lane;
-use crate::queue::{Intent, QueueError, Spent};
+use crate::queue::{Charge, Intent, QueueError, Spent};
 use crate::store::StoreError;
 
 /// The hash of budgets.
@@ -33,6 +33,21 @@ impl Redis {
         let answer = self.call_common(CHARGE, &asked).await?;
         arguments.text("");
         Ok(answer.first().and_then(Option::as_deref) == Some(b"1"))
+    }
+
+    /// Takes back what an INTENT was charged for a day.
+    pub(super) async fn take_back(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        let mut asked = Arguments::new();
+        asked.bytes(encode_lane(lane)).text(day);
+        self.call_common(REFUND, &asked).await.map(drop)
+    }
+
+    /// An INTENT was refused: what it has cost before it was asked for comes back.
+    pub(super) async fn not_recorded(&self, lane: &Lane, charge: Option<Charge>) -> Result<(), QueueError> {
+        match charge {
+            Some(charge) if matches!(self.shared.link, Link::Cluster(_)) => self.take_back(lane, charge.day).await,
+            _ => Ok(()),
+        }
     }
 
     /// What INTENTs were charged, by lane.

@@ -81,6 +81,7 @@ pub(super) const RELEASE: Function = Function::writes("release");
 pub(super) const RENEW: Function = Function::writes("renew");
 pub(super) const INTENT: Function = Function::writes("intent");
 pub(super) const CHARGE: Function = Function::writes("charge");
+pub(super) const REFUND: Function = Function::writes("refund");
 pub(super) const SETTLE: Function = Function::writes("settle");
 pub(super) const CANCEL: Function = Function::writes("cancel");
 pub(super) const DEPTH: Function = Function::writes("depth");

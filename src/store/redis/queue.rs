@@ -184,6 +184,10 @@ impl Queue for Redis {
         }
         let partition = self.partition_of(intent.lease);
         let answer = self.call(INTENT, partition, &arguments).await?;
+        if answer.first().and_then(Option::as_deref) != Some(b"recorded") {
+            // Whether it comes back changes nothing about the refusal.
+            let _ = self.not_recorded(&intent.lane, intent.charge).await;
+        }
         match answer.first().and_then(Option::as_deref) {
             Some(b"recorded") => Ok(IntentAnswer::Recorded),
             Some(b"stale") => stale,
@@ -192,6 +196,10 @@ impl Queue for Redis {
             Some(b"suppressed") => Ok(IntentAnswer::Refused(IntentRefusal::Suppressed)),
             _ => Err(strange()),
         }
+    }
+
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        self.take_back(lane, day).await
     }
 
     async fn settle(&self, mut settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {

@@ -332,6 +332,9 @@ impl Queue for Faulty {
     async fn intent(&self, _: Intent) -> Result<IntentAnswer, QueueError> {
         panic!("the API takes no work");
     }
+    async fn refund(&self, _: &Lane, _: u32) -> Result<(), QueueError> {
+        panic!("the API takes no work");
+    }
     async fn settle(&self, _: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
         panic!("the API takes no work");
     }

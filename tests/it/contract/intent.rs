@@ -266,6 +266,48 @@ pub(crate) async fn of_intents_at_the_same_time_no_more_than_the_cap_are_recorde
     assert_eq!(recorded.count(), 3, "{answers:?}");
 }
 
+async fn taken_back(bed: &Bed, source: &str, day: u32) {
+    assert_eq!(bed.queue().refund(&lane(source, "google"), day).await, Ok(()));
+}
+
+pub(crate) async fn what_is_taken_back_may_be_charged_again_and_that_survives_a_crash(mut bed: Bed) {
+    let leased = several(&mut bed, 3).await;
+    for one in &leased[..2] {
+        assert_eq!(charged(&bed, one, at(2), "ip1", (10, 2)).await, IntentAnswer::Recorded);
+    }
+    assert_eq!(charged(&bed, &leased[2], at(2), "ip1", (10, 2)).await, OVER_CAP);
+    taken_back(&bed, "ip1", 10).await;
+    bed.crash().await;
+    let spent = |used| Ok(vec![(lane("ip1", "google"), Spent { day: 10, used })]);
+    assert_eq!(bed.store().charges(10).await, spent(1));
+    let again = several(&mut bed, 2).await;
+    let last = &again[again.len() - 2..];
+    assert_eq!(
+        charged(&bed, &last[0], at(2), "ip1", (10, 2)).await,
+        IntentAnswer::Recorded
+    );
+    assert_eq!(charged(&bed, &last[1], at(2), "ip1", (10, 2)).await, OVER_CAP, "once");
+    assert_eq!(bed.store().charges(10).await, spent(2));
+}
+
+pub(crate) async fn nothing_is_taken_back_that_was_not_charged_on_that_day(mut bed: Bed) {
+    taken_back(&bed, "ip1", 10).await;
+    assert_eq!(bed.store().charges(10).await, Ok(vec![]));
+    let leased = several(&mut bed, 1).await;
+    assert_eq!(
+        charged(&bed, &leased[0], at(2), "ip1", (10, 2)).await,
+        IntentAnswer::Recorded
+    );
+    let spent = |used| Ok(vec![(lane("ip1", "google"), Spent { day: 10, used })]);
+    for (source, day) in [("ip1", 9), ("ip1", 11), ("ip2", 10)] {
+        taken_back(&bed, source, day).await;
+        assert_eq!(bed.store().charges(10).await, spent(1), "{source} {day}");
+    }
+    taken_back(&bed, "ip1", 10).await;
+    taken_back(&bed, "ip1", 10).await;
+    assert_eq!(bed.store().charges(10).await, spent(0), "never below none");
+}
+
 fn first_intent() -> OpenIntent {
     OpenIntent {
         attempt: 1,

@@ -108,6 +108,8 @@ macro_rules! contract_tests {
                     what_was_charged_survives_a_crash,
                     a_clock_that_jumps_back_opens_no_new_budget,
                     of_intents_at_the_same_time_no_more_than_the_cap_are_recorded,
+                    what_is_taken_back_may_be_charged_again_and_that_survives_a_crash,
+                    nothing_is_taken_back_that_was_not_charged_on_that_day,
                 ]
                 settle [
                     a_settlement_is_applied_whole,

@@ -111,6 +111,33 @@ async fn why_tells_what_a_mail_waits_for_and_what_became_of_it() {
 }
 
 #[actix_web::test]
+async fn warmup_tells_how_far_the_new_sources_are() {
+    let receiver = plain().await;
+    let born = &posthaste::clock::Clock::system().now().to_string()[..10];
+    let text = super::bed::config(&[door("example.test", &receiver)]);
+    let text = text.replace("connections:", "provider: google, connections:");
+    let mut home = Home::with(&format!("{text}sources: [{{id: fresh, born: {born}}}]\n"));
+    bad(&home.run(&["warmup"]).await, &["no engine runs on"]);
+    let process = home.start().await;
+    let said = good(&home.run(&["warmup"]).await);
+    assert!(said.contains("Nothing is warmed up"), "{said}");
+    let id = process.http.send(&mail("jacky@example.test")).await;
+    let delivered = async || process.http.email(&id).await["status"] == "delivered";
+    eventually("it is delivered", delivered).await;
+    let counted = async || {
+        let json = good(&home.run(&["warmup", "--json"]).await);
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        json["data"][0]["used"] == 1 && json["data"][0]["cap"] == 50
+    };
+    eventually("it is counted", counted).await;
+    let said = good(&home.run(&["warmup"]).await);
+    for cell in ["fresh", "google", "growing", "68"] {
+        assert!(said.contains(cell), "{cell} is not in {said}");
+    }
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[actix_web::test]
 async fn a_bad_config_is_refused_with_the_name_of_the_key_and_its_line() {
     for (config, says) in [
         ("api:\n  listen: nowhere\n", vec!["listen", "line 4"]),

@@ -247,3 +247,38 @@ async fn an_engine_that_begins_again_goes_on_at_half_of_what_it_had_learnt() {
         "half, and a step: {connections}"
     );
 }
+
+/// Greylisting passes only from the same address; from one that is blocked for an hour it does not pass at all.
+#[actix_web::test]
+async fn what_was_greylisted_at_an_address_that_is_blocked_now_goes_from_another_of_the_pool() {
+    const GREYLISTED: usize = 20;
+    let blame = "421 4.7.28 unusual rate of unsolicited mail originating from your IP address";
+    let script = Script::new()
+        .times(GREYLISTED as u64)
+        .to("user")
+        .at(Stage::Rcpt, Act::reply("451 4.7.1 Greylisted, please try again later"))
+        .times(1)
+        .to("bad")
+        .at(Stage::Rcpt, Act::reply(blame));
+    let receiver = scripted(script).await;
+    let sources = "sources: [{id: a, ip: 127.0.0.2}, {id: b, ip: 127.0.1.2}]\n";
+    let text = super::bed::config(&[door("example.test", &receiver)]);
+    let mut settings = posthaste::config::Settings::from_yaml(&(sources.to_owned() + &text), &|_| None).expect("good");
+    settings.routes[0].provider = Some(ProviderId::from("google"));
+    settings.engine.gate.stop_longest = Duration::from_secs(3_600);
+    settings.engine.settlement.retry.greylist_wait_min = Duration::from_secs(8);
+    let bed = Bed::new(settings).await;
+    bed.send_all(&numbered(GREYLISTED, "example.test")).await;
+    let deferred = async || bed.count(State::Deferred).await == GREYLISTED as u64;
+    eventually("all are greylisted", deferred).await;
+    // Answered with the block, it goes from the other one.
+    let bad = bed.send(&mail("bad@example.test")).await;
+    bed.until(&bad, "delivered").await;
+    assert_eq!(
+        bed.count(State::Deferred).await,
+        GREYLISTED as u64,
+        "none was tried again yet"
+    );
+    let depth = bed.settled().await;
+    assert_eq!(in_state(&depth, State::Delivered), GREYLISTED as u64 + 1);
+}

@@ -3,6 +3,7 @@
 //! Each node but the test's own client runs on a thread of its own, which can be made to stand still as a stopped process
 //! does, or to end as a killed one does.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -14,6 +15,8 @@ use posthaste::clock::Clock;
 use posthaste::config::Settings;
 use posthaste::domain::{Board, Lane, ProviderId, SourceId, State};
 use posthaste::observe::Observer;
+use posthaste::policy::warmup::day_of;
+use posthaste::policy::warmup_ladder::Ladders;
 use posthaste::queue::{Claims, Queue};
 use posthaste::resolver::Fixed;
 use posthaste::store::{Memory, Store};
@@ -423,4 +426,50 @@ async fn the_dot_is_withheld_when_the_answer_of_the_store_comes_after_the_lease(
     assert_eq!(receiver.ledger().records_for("a@example.test").len(), 1, "{shown:#}");
     let depth = bed.settled().await;
     assert_eq!(in_state(&depth, State::Delivered), 1);
+}
+
+/// I16 over nodes. The second one knows nothing but what the store has counted.
+#[actix_web::test]
+async fn a_source_in_warm_up_that_comes_to_another_node_brings_along_what_it_has_used() {
+    const HOUR: u64 = 3_600_000;
+    let receiver = plain().await;
+    let doors = [door("example.test", &receiver)];
+    let memory = Arc::new(Memory::new());
+    let began = Clock::system().now();
+    let node = |name: &str| {
+        let mut settings = node_settings(name, &["ip2"], &doors);
+        settings.routes[0].provider = Some(ProviderId::from("google"));
+        settings.engine.warmup.born = BTreeMap::from([(SourceId::from("ip2"), day_of(began))]);
+        let ladders = "version: 1\ndefault: {steps: [24, 31]}\nsites: {steps: [24]}";
+        settings.engine.warmup.ladders = Ladders::from_yaml(ladders).expect("good ladders");
+        settings
+    };
+    // Two in an hour.
+    let allowed = || 2 * (Clock::system().now().0 / HOUR - began.0 / HOUR + 1);
+    let mut first = Node::with(node("a"), &memory).await;
+    let key = first.first_key.clone().expect("the first makes a key");
+    send(&Http::new(first.api, key.clone()), 10).await;
+    let gone = async || receiver.ledger().total() >= 2;
+    eventually("the hour's share goes", gone).await;
+    first.die();
+
+    let second = Node::with(node("b"), &memory).await;
+    owns(&memory, "b", &["ip2"]).await;
+    let known = async || sum(&second.observer.render(), "posthaste_warmup_used", &[("source", "ip2")]) >= 2.0;
+    eventually("the other node knows what was used", known).await;
+    let http = Http::new(second.api, key);
+    let sent = send(&http, 5).await;
+    let wait = async || {
+        let mut wait = true;
+        for (_, id) in &sent {
+            let shown = http.email(id).await;
+            wait &= shown["status"] == "delivered" || shown["recipients"][0]["why"] == "warmup_cap";
+        }
+        wait
+    };
+    eventually("its mail waits for the cap", wait).await;
+    let total = receiver.ledger().total();
+    assert!(total <= allowed(), "{total} went");
+    let charges = memory.charges(10).await.expect("reads");
+    assert!(charges[0].1.used <= allowed(), "{charges:?}");
 }

@@ -1,11 +1,15 @@
 //! Warm-up: a new source sends no more than its cap, whoever is killed meanwhile; the rest goes from a warm one or waits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use posthaste::config::Settings;
 use posthaste::domain::{MessageId, ProviderId, SourceId, State, Timestamp, Why};
 use posthaste::policy::warmup::day_of;
 use posthaste::policy::warmup_ladder::Ladders;
+use posthaste::store::Memory;
+use posthaste::store::faulty::{Calls, Fault, Faulty, Method};
 use provider_sim::Receiver;
 
 use super::bed::{Bed, WITHIN, config, door, eventually, mail, numbered, plain, settings};
@@ -98,14 +102,15 @@ async fn a_new_source_sends_no_more_than_its_cap_however_often_it_is_killed_and_
             for id in &ids {
                 loop {
                     let shown = process.http.email(id).await;
-                    if shown["recipients"][0]["why"] == "warmup_cap" {
+                    let recipient = &shown["recipients"][0];
+                    if recipient["why"] == "warmup_cap" && recipient["until"].is_string() {
                         waiting = Some(shown);
                         break;
                     }
                     if shown["status"] == "delivered" {
                         break;
                     }
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         };
@@ -164,7 +169,7 @@ async fn ladders_are_read_again_while_mail_waits_for_the_cap_and_nothing_that_wa
     );
     let read = move || Settings::from_yaml(&text, &|_| None).map_err(|error| error.to_string());
     let mut bed = Bed::new(read().expect("a good config")).await;
-    bed.reloader().reads(std::sync::Arc::new(read));
+    bed.reloader().reads(Arc::new(read));
     let ids = bed.send_all(&numbered(30, "example.test")).await;
     eventually("the hour's share goes and the rest waits for the cap", async || {
         let sent = delivered_of(&bed, &ids).await.len();
@@ -195,4 +200,23 @@ async fn ladders_are_read_again_while_mail_waits_for_the_cap_and_nothing_that_wa
     assert!(sent <= allowed(began, 10), "{sent} went, and what went before counts");
     assert!(spent.used >= 10, "{spent:?}");
     assert!(bed.stop().await);
+}
+
+#[actix_web::test]
+async fn a_dot_that_was_withheld_costs_nothing_of_the_cap() {
+    let (receiver, began) = (plain().await, now());
+    let faulty = Arc::new(Faulty::around(Arc::new(Memory::new())));
+    let bed = Bed::on(warming(&receiver, &[], began), Arc::clone(&faulty)).await;
+    // The store charges and says yes in time; we hear of it too late.
+    faulty.order(Method::Renew, Calls::All, Fault::Hang);
+    faulty.order(Method::Intent, Calls::Nth(1), Fault::LateAnswer(Duration::from_secs(3)));
+    let id = bed.send(&mail("a@example.test")).await;
+    bed.until_metric("posthaste_withheld_total", &[("reason", "late")], 1.0)
+        .await;
+    faulty.heal();
+    bed.until(&id, "delivered").await;
+    assert_eq!(receiver.ledger().total(), 1);
+    assert_eq!(faulty.calls(Method::Refund), 1);
+    let (_, spent) = bed.store.charges(10).await.expect("reads")[0].clone();
+    assert_eq!(spent.used, 1, "what was sent is charged, and what was not is not");
 }

@@ -260,6 +260,13 @@ impl Queue for Watched {
         Ok(answer)
     }
 
+    async fn refund(&self, lane: &Lane, day: u32) -> Result<(), QueueError> {
+        let lost = self.enter("refund", true).await?;
+        let answer = self.world.memory.refund(lane, day).await?;
+        self.leave("refund", true, lost).await?;
+        Ok(answer)
+    }
+
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<SettleAnswer>, QueueError> {
         let lost = self.enter("settle", true).await?;
         let answers = self.world.memory.settle(settlements.clone()).await?;

@@ -6,7 +6,7 @@ use super::super::super::records::{StoredDelivery, encode_event};
 use super::super::fault::Fault;
 use super::super::keys::delivery_key;
 use super::super::turn::Turn;
-use crate::domain::{DeliveryId, EventKind, State, Timestamp};
+use crate::domain::{DeliveryId, EventKind, Lane, State, Timestamp};
 use crate::queue::{Intent, IntentAnswer, IntentRefusal, LeaseRef, OpenIntent, Parking, Release};
 use crate::sabotage::{self, Bug};
 
@@ -101,6 +101,15 @@ pub(in super::super) fn intent(
     };
     turn.state.intents.insert(intent.lease.delivery, open);
     Ok(IntentAnswer::Recorded)
+}
+
+/// Takes back what an INTENT was charged.
+pub(in super::super) fn refund(turn: &mut Turn<'_, '_>, lane: &Lane, day: u32) -> Result<(), Fault> {
+    let known = turn.state.charges.get(lane);
+    match known.and_then(|spent| spent.less_one_of(day)) {
+        Some(spent) => turn.put_spent(lane, spent),
+        None => Ok(()),
+    }
 }
 
 /// Cancels a Delivery that is not on its way. Gives whether it did, and whether the body went with it.

@@ -12,7 +12,7 @@ mod settle;
 
 pub(super) use accept::{EncodedAccept, accept, answer_key};
 pub(super) use archive::take_in;
-pub(super) use handle::{cancel, intent, park, release, renew};
+pub(super) use handle::{cancel, intent, park, refund, release, renew};
 pub(super) use lease::{depth, lease, lease_expired, lease_parked, next_due, parked_lanes};
 pub(super) use purge::purge;
 pub(super) use settle::{EncodedSettlement, leave, settle, tell};

@@ -79,6 +79,20 @@ step('charge', {'allow-oom'}, function(tag, args)
   return {charge(tag .. 'charges', args[3], tonumber(args[4]), tonumber(args[5])) and '1' or '0'}
 end)
 
+-- Takes one back into the budget of a lane, if that day was its last; takes the lane and the day. Who asks again may have got it
+-- the first time, and gets nothing: too much of a budget left is too much mail.
+step('refund', {'allow-oom'}, function(tag, args, again)
+  local known = redis.call('HGET', tag .. 'charges', args[3])
+  if again or not known then
+    return {}
+  end
+  local day, used = string.match(known, '^(%d+) (%d+)$')
+  if day == args[4] and tonumber(used) > 0 then
+    redis.call('HSET', tag .. 'charges', args[3], day .. ' ' .. digits(tonumber(used) - 1))
+  end
+  return {}
+end)
+
 -- Takes key, fence, time, expiry, the address on the suppression list, the stream, the record; the hash of warm-up budgets ('' for
 -- none), the lane, the day, the cap.
 step('intent', {'allow-oom'}, function(tag, args, again)
