@@ -64,15 +64,17 @@ const UNNAMED_NOISE: f64 = 0.2;
 /// It is never taken to be more improbable than this.
 const NOISE_LEAST: f64 = 0.01;
 /// Most refusals in a row that are not believed.
-const DISBELIEF_MAX: u32 = 8;
+const DISBELIEF_MAX: u32 = 12;
 /// Weight of a new observation of noise.
 const NOISE_WEIGHT: f64 = 0.05;
 /// A ceiling below this part of an earlier one has been lowered,
 const LOWERED: f64 = 0.9;
 /// and for so long that is remembered.
 const LOWERED_FOR: Duration = Duration::from_secs(2 * 3600);
-/// The wait after a refusal that is not believed yet.
-const RETRY: Duration = Duration::from_millis(50);
+/// If more comes up within this time after a refusal was believed, it was believed wrongly.
+const BELIEVED_FOR: Duration = Duration::from_secs(5);
+/// The wait after the second refusal in a row that is not believed yet; as much longer after each further one.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// How many connections, and why no more.
 #[derive(Debug, Clone)]
@@ -86,6 +88,8 @@ pub struct Congestion {
     refusals: u32,
     refused_level: u32,
     stale: u32,
+    trial: Option<Trial>,
+    believed: Option<Believed>,
     retry_at: Timestamp,
     lowered: Option<(u32, Timestamp)>,
     named_noise: f64,
@@ -98,6 +102,22 @@ pub struct Congestion {
 struct Recovery {
     goal: f64,
     step_at: Timestamp,
+}
+
+/// So many connections at once, proved if as many more come up and none is refused: those that are on their way hold a place
+/// at the provider already.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    level: u32,
+    left: u32,
+}
+
+/// Refusals that set a ceiling. If more comes up right after, they meant nothing.
+#[derive(Debug, Clone, Copy)]
+struct Believed {
+    refusals: u32,
+    level: u32,
+    until: Timestamp,
 }
 
 /// What is remembered over a restart.
@@ -140,6 +160,8 @@ impl Congestion {
             refusals: 0,
             refused_level: 0,
             stale: 0,
+            trial: None,
+            believed: None,
             retry_at: Timestamp(0),
             lowered: None,
             named_noise: NAMED_NOISE,
@@ -202,6 +224,7 @@ impl Congestion {
             return Opening::At(self.retry_at);
         }
         if total < self.target() {
+            self.try_level(up, opening);
             return Opening::Go;
         }
         let at_ceiling = self.ceiling.is_some_and(|ceiling| self.target() >= ceiling);
@@ -211,39 +234,68 @@ impl Congestion {
         if now < self.probe_at {
             return Opening::At(self.probe_at);
         }
-        // A probe that goes out beside a refill would be taken for one that was refused below the ceiling.
-        if opening > 0 && up < self.target() {
-            return Opening::Full;
-        }
         self.probing = true;
+        self.try_level(up, opening);
         Opening::Go
     }
 
+    fn try_level(&mut self, up: u32, opening: u32) {
+        self.trial.get_or_insert(Trial {
+            level: up + opening + 1,
+            left: opening + 1,
+        });
+    }
+
+    /// Places held at the provider, as far as refusals that mean nothing let one guess.
+    fn likely(&self, up: u32, opening: u32) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and small"
+        )]
+        let come_up = (f64::from(opening) * (1.0 - self.named_noise)).round() as u32;
+        up + come_up
+    }
+
+    /// One more is up: the most that were there at once since the last refusal.
+    fn proved(&mut self, up: u32) -> u32 {
+        let Some(trial) = &mut self.trial else { return up };
+        trial.left = trial.left.saturating_sub(1);
+        if trial.left > 0 {
+            return up;
+        }
+        let level = trial.level;
+        self.trial = None;
+        level.max(up)
+    }
+
     /// A connection came up; `up` counts it, `opening` are still on their way. Gives the old target when it changed.
-    pub fn on_opened(&mut self, up: u32, now: Timestamp) -> Option<u32> {
+    pub fn on_opened(&mut self, up: u32, opening: u32, now: Timestamp) -> Option<u32> {
         let old = self.target();
         let is_new = self.stale == 0;
         self.stale = self.stale.saturating_sub(1);
-        if is_new && self.refusals > 0 && up > self.refused_level {
-            for noise in [&mut self.named_noise, &mut self.unnamed_noise] {
-                (0..self.refusals).for_each(|_| *noise += NOISE_WEIGHT * (1.0 - *noise));
-            }
-        }
-        if up > self.refused_level {
-            self.refusals = 0;
+        let proved = self.proved(up);
+        let believed = self
+            .believed
+            .take_if(|believed| proved > believed.level && now < believed.until);
+        let mut meant_nothing = believed.map_or(0, |believed| believed.refusals);
+        if proved.max(self.likely(up, opening)) > self.refused_level {
+            let refusals = std::mem::take(&mut self.refusals);
+            meant_nothing += if is_new { refusals } else { 0 };
         }
         for noise in [&mut self.named_noise, &mut self.unnamed_noise] {
+            (0..meant_nothing).for_each(|_| *noise += NOISE_WEIGHT * (1.0 - *noise));
             *noise = (*noise * (1.0 - NOISE_WEIGHT)).max(NOISE_LEAST);
         }
-        if self.ceiling.is_some_and(|ceiling| up > ceiling) {
-            self.ceiling = Some(up);
+        if self.ceiling.is_some_and(|ceiling| proved > ceiling) {
+            self.ceiling = Some(proved);
             self.probing = false;
             if is_new {
                 self.probe_wait = (self.probe_wait / 4).max(self.settings.probe_first);
                 self.probe_at = now;
             }
             if self.recovery.is_none() {
-                self.set_target(f64::from(up).max(self.target));
+                self.set_target(f64::from(proved).max(self.target));
             }
         }
         Some(old).filter(|old| *old != self.target())
@@ -253,46 +305,76 @@ impl Congestion {
     /// too many. Gives the old target when it changed.
     pub fn on_refused(&mut self, named: bool, up: u32, opening: u32, now: Timestamp) -> Option<u32> {
         let old = self.target();
+        self.trial = None;
         if self.stale > 0 {
             self.stale -= 1;
-            return None;
+            return self.on_stale_refused(old);
         }
         self.stale = opening;
         // While a probe is out a session may end and another be opened in its place: the refusal is still about the ceiling.
         let probed = std::mem::take(&mut self.probing);
-        let up = self
-            .ceiling
-            .filter(|_| probed && up > 0)
-            .map_or(up, |ceiling| up.max(ceiling));
         if up == 0 {
             // Nothing to learn of limits: but if the next one comes up, it meant nothing.
             self.refusals = (self.refusals + 1).min(DISBELIEF_MAX);
             self.refused_level = 0;
             return None;
         }
-        self.refusals = if up > self.refused_level { 1 } else { self.refusals + 1 };
-        self.refused_level = up;
+        // Those on their way hold their places already, unless they are refused too.
+        let held = up + opening;
+        let held = self
+            .ceiling
+            .filter(|_| probed)
+            .map_or(held, |ceiling| held.max(ceiling));
+        let likely = self.likely(up, opening);
+        self.refusals = if likely > self.refused_level {
+            1
+        } else {
+            self.refusals + 1
+        };
+        self.refused_level = likely;
         if self.refusals < self.believed_after(named) {
-            self.retry_at = now.plus(RETRY);
+            self.retry_at = now.plus(RETRY * (self.refusals - 1));
             return None;
         }
-        self.refusals = 0;
-        if self.ceiling.is_some_and(|ceiling| up >= ceiling) {
+        self.believed = Some(Believed {
+            refusals: std::mem::take(&mut self.refusals),
+            level: held,
+            until: now.plus(BELIEVED_FOR),
+        });
+        if self.ceiling.is_some_and(|ceiling| held >= ceiling) {
             self.probe_wait = (self.probe_wait * 2).min(self.longest_wait(now));
             self.probe_at = now.plus(self.probe_wait);
             return None;
         }
+        self.lower(held, now);
+        Some(old).filter(|old| *old != self.target())
+    }
+
+    /// One that was under way at a refusal that set the ceiling was refused too: it held no place.
+    fn on_stale_refused(&mut self, old: u32) -> Option<u32> {
+        if let Some(believed) = self
+            .believed
+            .as_mut()
+            .filter(|believed| self.ceiling == Some(believed.level))
+        {
+            believed.level = believed.level.saturating_sub(1).max(self.settings.least);
+            self.ceiling = Some(believed.level);
+            self.set_target(self.target);
+        }
+        Some(old).filter(|old| *old != self.target())
+    }
+
+    fn lower(&mut self, held: u32, now: Timestamp) {
         if let Some(before) = self
             .ceiling
-            .filter(|before| f64::from(up) < LOWERED * f64::from(*before))
+            .filter(|before| f64::from(held) < LOWERED * f64::from(*before))
         {
             self.lowered = Some((self.lowered.map_or(before, |(from, _)| from.max(before)), now));
         }
-        self.ceiling = Some(up);
+        self.ceiling = Some(held);
         self.probe_wait = self.settings.probe_first;
         self.probe_at = now.plus(self.probe_wait);
-        self.set_target(f64::from(up).min(self.target));
-        Some(old).filter(|old| *old != self.target())
+        self.set_target(f64::from(held).min(self.target));
     }
 
     /// A message was delivered while so many connections had one in hand or were being opened. Gives the old target when it changed.
@@ -367,7 +449,9 @@ impl Congestion {
 
     fn believed_after(&self, named: bool) -> u32 {
         let noise = if named { self.named_noise } else { self.unnamed_noise };
-        let enough = (DOUBT.ln() / noise.min(0.9).ln()).ceil();
+        // The more noise, the more often there is a row of refusals that could be believed wrongly.
+        let doubt = DOUBT * (NAMED_NOISE / noise).min(1.0);
+        let enough = (doubt.ln() / noise.min(0.9).ln()).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let enough = enough.clamp(1.0, f64::from(DISBELIEF_MAX)) as u32;
         enough
@@ -379,3 +463,6 @@ impl Congestion {
         self.target = target.min(f64::from(most)).max(least);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,9 +246,9 @@ impl Controller {
         self.standstill.on_canary_lost();
     }
 
-    /// A connection came up; `up` counts it.
-    pub fn on_opened(&mut self, up: u32, now: Timestamp) {
-        let old = self.connections.on_opened(up, now);
+    /// A connection came up; `up` counts it, `opening` others are under way.
+    pub fn on_opened(&mut self, up: u32, opening: u32, now: Timestamp) {
+        let old = self.connections.on_opened(up, opening, now);
         self.log_connections(old, Signal::Opened, now);
     }
 

@@ -11,6 +11,7 @@ use crate::domain::{LaneAction, Timestamp};
 use crate::policy::breaker::{Breaker, BreakerSettings, Circuit};
 use crate::policy::congestion::{CongestionSettings, Opening};
 use crate::policy::controller::{Answer, Controller, ControllerSettings};
+use crate::policy::knock::Knock;
 use crate::policy::pace::PaceSettings;
 use crate::policy::pins::LaneRange;
 use crate::policy::standstill::{Standing, StandstillSettings};
@@ -112,6 +113,7 @@ impl LaneStanding {
 pub struct LaneGate {
     range: LaneRange,
     breaker: Breaker,
+    knock: Knock,
     controller: Controller,
 }
 
@@ -139,6 +141,7 @@ impl LaneGate {
         Self {
             range,
             breaker: Breaker::new(settings.breaker),
+            knock: Knock::default(),
             controller: Controller::new(controller, now),
         }
     }
@@ -183,15 +186,17 @@ impl LaneGate {
             Circuit::Canary if live.opening > 0 => return Permit::Full,
             Circuit::Canary | Circuit::Closed => {}
         }
-        // At most as many at once as are up already: a dead host is knocked at by one, a live one fills up in a few turns.
-        if live.opening >= live.up.max(1) {
-            return Permit::Full;
+        match self.knock.allowed(live, now) {
+            Ok(()) => {}
+            Err(Some(at)) => return Permit::Wait(at),
+            Err(None) => return Permit::Full,
         }
         match self.controller.open(live.up, live.opening, now) {
             Opening::Go => {
                 if self.breaker.circuit(now) == Circuit::Canary {
                     self.breaker.on_canary_sent();
                 }
+                self.knock.on_open(now);
                 Permit::Go
             }
             Opening::At(until) => Permit::Wait(until),
@@ -215,11 +220,13 @@ impl LaneGate {
     /// A connection came up; `live` counts it as up.
     pub fn on_opened(&mut self, live: Live, now: Timestamp) {
         self.breaker.on_success();
-        self.controller.on_opened(live.up, now);
+        self.knock.on_up(now);
+        self.controller.on_opened(live.up, live.opening, now);
     }
 
     /// A connection could not be opened; `live` no longer counts it. Says whether the lane is shut by it.
     pub fn on_open_failed(&mut self, action: LaneAction, live: Live, now: Timestamp) -> bool {
+        self.knock.on_failed();
         self.controller.on_open_failed(action, live.up, live.opening, now);
         if live.up == 0 {
             self.breaker.on_failure(self.controller.failures_expected(), now);
@@ -320,7 +327,10 @@ mod tests {
         let mut gate = gate(50, None);
         assert_eq!(gate.open(Live { up: 0, opening: 1 }, Timestamp(0)), Permit::Full);
         assert_eq!(gate.open(Live { up: 4, opening: 3 }, Timestamp(0)), Permit::Go);
-        assert_eq!(gate.open(Live { up: 4, opening: 4 }, Timestamp(0)), Permit::Full);
+        assert_eq!(
+            gate.open(Live { up: 4, opening: 4 }, Timestamp(0)),
+            Permit::Wait(Timestamp(SECOND))
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod dot_guard;
 pub mod engagement;
 pub mod fairness;
 pub mod hold;
+pub mod knock;
 pub mod lane_gate;
 pub mod lane_room;
 pub mod latency_floor;

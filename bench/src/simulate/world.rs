@@ -236,6 +236,7 @@ impl<'a> World<'a> {
             Event::Up(id) => {
                 self.opening -= 1;
                 self.sessions.insert(id, Session { sent: 0 });
+                self.outcome.watch.opened(Duration::from_micros(self.now_us));
                 self.tell(News::Opened);
                 self.tell(News::Idle(id));
             }
@@ -260,7 +261,8 @@ impl<'a> World<'a> {
             Event::Replied(id, started, which) => {
                 self.replied(id, started, which.map(|which| REFUSALS[usize::from(which)]));
             }
-            Event::Ask => self.ask_at = None,
+            // One that was superseded by an earlier one means nothing: else each would ask for another, for ever.
+            Event::Ask => self.ask_at = self.ask_at.filter(|at| *at > self.now_us),
             Event::Second => {
                 self.outcome.connection_seconds += u64::from(self.live().up);
                 self.outcome.trace.push(Point {
@@ -364,8 +366,7 @@ impl<'a> World<'a> {
     }
 
     fn open(&mut self, at: Duration) {
-        let second = usize::try_from(at.as_secs()).unwrap_or(usize::MAX);
-        self.outcome.watch.opening(self.live(), second);
+        self.outcome.watch.opening(self.live(), at);
         self.opening += 1;
         let live = self.live();
         let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());

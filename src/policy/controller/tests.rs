@@ -122,7 +122,7 @@ proptest! {
             now = now.plus(Duration::from_millis(pass));
             let up = number % (most + 1);
             match what {
-                0 => lane.on_opened(up.max(1), now),
+                0 => lane.on_opened(up.max(1), 0, now),
                 1 => lane.on_open_failed(LaneAction::FewerConnections, up, number % 3, now),
                 2 => lane.on_open_failed(LaneAction::None, up, 0, now),
                 3 => lane.on_answer(answer(LaneAction::Slow, sent), up, 0, now),
