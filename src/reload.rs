@@ -2,7 +2,7 @@
 //!
 //! Takes what a file says now; gives what was taken over and what needs a restart, or what is wrong. Everything is read and
 //! checked before anything is changed, so that a bad file changes nothing. What is taken over counts at once and as one: the
-//! rules that judge replies, providers and routes, limits of lanes, waits. Lanes keep what they have learnt and the sessions
+//! rules that judge replies, providers and routes, ladders of warm-ups, limits of lanes, waits. Lanes keep what they have learnt and the sessions
 //! that are up; mail in hand goes on with what it began with. Never reads the store, never opens a listener.
 
 use std::fmt;
@@ -16,6 +16,7 @@ use crate::actors::isp::IspMessage;
 use crate::actors::isps::Isps;
 use crate::actors::lane_book::LaneBook;
 use crate::actors::tools::Tools;
+use crate::actors::warmups::Warmups;
 use crate::config::{Difference, Raw, RuleFiles, Settings};
 use crate::current::Current;
 use crate::observe::{Observer, Reputation};
@@ -64,6 +65,7 @@ pub struct Reloader {
     destinations: Arc<Destinations>,
     lanes: Arc<LaneBook>,
     reputation: Arc<Reputation>,
+    warmups: Arc<Warmups>,
     isps: Isps,
     observer: Arc<Observer>,
     read: OnceLock<Read>,
@@ -93,6 +95,7 @@ impl Reloader {
             destinations: Arc::clone(&tools.destinations),
             lanes: Arc::clone(&tools.lanes),
             reputation: Arc::clone(&tools.reputation),
+            warmups: Arc::clone(&tools.warmups),
             isps: engine.isps(),
             observer: Arc::clone(&tools.surroundings.observer),
             read: OnceLock::new(),
@@ -150,6 +153,7 @@ impl Reloader {
             .replace(&settings.routes, Arc::new(settings.providers.clone()));
         self.lanes.set_pins(settings.pins.clone());
         self.reputation.configure(settings.tenants.clone());
+        self.warmups.climb(settings.engine.warmup.ladders.clone());
         self.figures.replace(Arc::new(Figures::of(&settings.engine)));
         used.now = Arc::clone(new);
         used.rules = settings.rules.clone();

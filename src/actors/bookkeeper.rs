@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::supervisor::{Part, PartContext};
 use super::tools::Tools;
-use crate::domain::{Note, NoteKind, Timestamp};
+use crate::domain::{Note, NoteKind, SourceId, Timestamp};
 use crate::observe::reputation_notes::{
     standing_key, standing_of_key, standing_value, standings_of, subject_of, tally_key, tally_of, tally_value,
 };
@@ -55,7 +55,7 @@ impl Bookkeeper {
         self.show(now);
         let (tools, me) = (self.tools.clone(), context.handle());
         actix::spawn(async move {
-            if let Err(error) = keep(&tools, now).await {
+            if let Err(error) = keep(&tools, &[], now).await {
                 tools.surroundings.observer.store_error(&error);
             }
             if let Err(error) = me.send(BookkeeperMessage::Done).await {
@@ -92,6 +92,19 @@ pub async fn restore(tools: &Tools) -> Result<(), StoreError> {
     adopt(tools).await
 }
 
+/// These Sources came to us: what the node before us counted of them goes on here.
+pub(super) async fn on_gained(tools: &Tools, sources: &[SourceId]) -> Result<(), StoreError> {
+    let me = &tools.ownership.me.id;
+    let notes = tools.store.notes(NoteKind::Reputation, SUBJECTS_MAX).await?;
+    let known = notes.iter().filter_map(|note| {
+        let subject = subject_of(note.key(), me)?;
+        let came = subject.source().is_some_and(|source| sources.contains(source));
+        came.then(|| Some((subject, tally_of(note.value())?)))?
+    });
+    tools.reputation.restore(known.collect());
+    Ok(())
+}
+
 /// Follows what other nodes did about tenants, and what was done before a restart.
 async fn adopt(tools: &Tools) -> Result<(), StoreError> {
     for note in tools.store.notes(NoteKind::TenantPause, STANDINGS_MAX).await? {
@@ -102,8 +115,8 @@ async fn adopt(tools: &Tools) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes what the store has not seen, pauses first.
-pub(super) async fn keep(tools: &Tools, now: Timestamp) -> Result<(), StoreError> {
+/// Writes what the store has not seen, pauses first. Of a Source that is another node's by now, that node writes.
+pub(super) async fn keep(tools: &Tools, leaving: &[SourceId], now: Timestamp) -> Result<(), StoreError> {
     let standings = tools.reputation.take_unsaved_standings(NOTES_PER_TICK);
     let notes = standings.iter().map(|(tenant, stream, history)| {
         let (key, value) = (standing_key(*tenant, *stream), standing_value(history));
@@ -115,7 +128,9 @@ pub(super) async fn keep(tools: &Tools, now: Timestamp) -> Result<(), StoreError
         return Err(error);
     }
     let me = &tools.ownership.me.id;
-    let tallies = tools.reputation.take_unsaved(NOTES_PER_TICK, now);
+    let mut tallies = tools.reputation.take_unsaved(NOTES_PER_TICK, now);
+    let ours = |source: &SourceId| leaving.contains(source) || tools.ownership.is_ours(source, now);
+    tallies.retain(|(subject, _)| subject.source().is_none_or(ours));
     let notes = tallies.iter().map(|(subject, tally)| {
         // What is forgotten has no value: that takes its note away.
         let value = tally.as_ref().map(tally_value).unwrap_or_default();

@@ -160,12 +160,12 @@ impl Engine {
         };
         let clean = tokio::time::timeout(grace, done).await.is_ok();
         let now = self.tools.surroundings.clock.now();
-        let kept = tokio::time::timeout(LEAVE_LONGEST, bookkeeper::keep(&self.tools, now)).await;
+        let kept = tokio::time::timeout(LEAVE_LONGEST, bookkeeper::keep(&self.tools, &[], now)).await;
         if !matches!(kept, Ok(Ok(()))) {
             tracing::warn!("the store did not take the last counts of reputation");
         }
         // What is not written down now was written a few seconds ago.
-        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools))
+        if tokio::time::timeout(LEAVE_LONGEST, scribe::write(&self.tools, &[]))
             .await
             .is_err()
         {

@@ -134,7 +134,8 @@ impl Isp {
         };
         let gate = LaneGate::new(self.tools.lanes.range(&lane, limits), settings.gate, now);
         let mut state = LaneState::new(lane, LaneRoom::new(gate, settings.session_idle_longest), limits);
-        if let Some(memory) = self.tools.lanes.memories.of(&state.lane) {
+        let memories = &self.tools.lanes.memories;
+        if let Some(memory) = memories.take_gained(&state.lane).or_else(|| memories.of(&state.lane)) {
             state.room.gate_mut().controller_mut().restore(memory, now);
         }
         self.stopped_by_neighbours(&mut state, now);
@@ -385,8 +386,10 @@ impl Isp {
         let (now, all) = (self.now(), self.ticks.is_multiple_of(TICKS_BETWEEN_CREDITS));
         for state in self.lanes.values_mut() {
             state.room.gate_mut().controller_mut().on_time(now);
-            let memory = state.room.gate().controller().memory();
-            self.tools.lanes.memories.remember(&state.lane, memory);
+            // What was learnt of a Source that is another node's by now is old, however new it is to us.
+            if self.tools.ownership.is_ours(&state.lane.source, now) {
+                state.remember(&self.tools, now);
+            }
             if !self.retired {
                 state.publish(&self.tools, all, now);
             }
@@ -486,7 +489,10 @@ impl Part for Isp {
             IspMessage::Renewed(until, lost) => {
                 self.lanes.values_mut().for_each(|state| state.renewed(until, &lost));
             }
-            IspMessage::Sources => self.sources().iter().for_each(|source| self.pump(source, context)),
+            IspMessage::Sources => {
+                self.take_over();
+                self.sources().iter().for_each(|source| self.pump(source, context));
+            }
             IspMessage::Drain => self.sources().iter().for_each(|source| self.empty(source)),
         }
     }

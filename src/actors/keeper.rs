@@ -1,7 +1,7 @@
 //! Keeps this node on the board: says that it is there, claims its share of the Sources, gives up what is another's share.
 //!
 //! Takes ticks and boards; gives claims to the queue, the view of whose the Sources are to everybody, and word to the
-//! scheduler when it changes. Decides nothing: `policy::ownership` does. When the store is away the view grows old, and
+//! scheduler when it changes. What was learnt of a Source is read before it is ours, and written before it goes. Decides nothing: `policy::ownership` does. When the store is away the view grows old, and
 //! what it says ends by itself.
 
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::scheduler::{Scheduler, SchedulerMessage};
+use super::source_changes;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::Tools;
 use crate::domain::{Board, SourceId};
@@ -98,7 +99,7 @@ impl Keeper {
         let board = tools.ownership.board();
         let (plan, first) = (self.plan(&board), board.nodes.is_empty());
         if !first {
-            self.show(board, &plan);
+            self.show(board.clone(), &plan);
         }
         let quiet = |source: &SourceId| tools.live.at(source) == 0;
         let (release, kept): (Vec<_>, Vec<_>) = plan.hand_over.into_iter().partition(quiet);
@@ -122,7 +123,16 @@ impl Keeper {
         };
         let me = context.handle();
         actix::spawn(async move {
+            if !claim.release.is_empty() {
+                source_changes::on_leaving(&tools, &claim.release).await;
+            }
             let answer = tools.queue.claim(claim).await;
+            if let Ok(new) = &answer {
+                let gained = source_changes::gained(&tools.ownership.me.id, &board, new);
+                if !gained.is_empty() {
+                    source_changes::on_gained(&tools, &gained).await;
+                }
+            }
             if let Err(error) = me.send(KeeperMessage::Answered(answer)).await {
                 tracing::debug!(%error, "the keeper did not take a board");
             }

@@ -105,6 +105,17 @@ impl LaneState {
         self.room.gate_mut().set_range(range, now);
     }
 
+    /// Goes on at half of what another node has learnt, if the lane was that node's meanwhile; then it is remembered as it
+    /// is now.
+    pub(super) fn remember(&mut self, tools: &Tools, now: Timestamp) {
+        let memories = &tools.lanes.memories;
+        let controller = self.room.gate_mut().controller_mut();
+        if let Some(memory) = memories.take_gained(&self.lane) {
+            controller.restore(memory, now);
+        }
+        memories.remember(&self.lane, controller.memory());
+    }
+
     /// Shows people how it stands, when that has changed, or always.
     pub(super) fn publish(&mut self, tools: &Tools, always: bool, now: Timestamp) {
         let gate = self.room.gate();

@@ -42,6 +42,7 @@ pub mod scribe;
 pub mod sender;
 pub mod session;
 pub mod settler;
+mod source_changes;
 pub mod spawner;
 pub mod supervisor;
 mod tenants_in_lanes;

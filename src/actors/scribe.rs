@@ -6,7 +6,7 @@
 use super::memories::Memories;
 use super::supervisor::{Part, PartContext};
 use super::tools::Tools;
-use crate::domain::NOTES_PER_CALL_MAX;
+use crate::domain::{NOTES_PER_CALL_MAX, SourceId};
 
 /// What the scribe can be told.
 #[derive(Debug)]
@@ -32,11 +32,14 @@ impl Scribe {
     }
 }
 
-/// Writes down all that has changed, in calls of bounded size. What the store does not take stays changed.
-pub(super) async fn write(tools: &Tools) {
+/// Writes down all that has changed at Sources that are ours, or are being given up, in calls of bounded size. What the
+/// store does not take stays changed. Of a Source that is another node's by now, that node knows better.
+pub(super) async fn write(tools: &Tools, leaving: &[SourceId]) {
     let memories: &Memories = &tools.lanes.memories;
     loop {
-        let notes = memories.changed(NOTES_PER_CALL_MAX, tools.surroundings.clock.now());
+        let now = tools.surroundings.clock.now();
+        let may = |source: &SourceId| leaving.contains(source) || tools.ownership.is_ours(source, now);
+        let notes = memories.changed(NOTES_PER_CALL_MAX, may, now);
         let count = notes.len();
         if count == 0 {
             return;
@@ -68,7 +71,7 @@ impl Part for Scribe {
                 if !std::mem::replace(&mut self.writing, true) {
                     let (tools, me) = (self.tools.clone(), context.handle());
                     actix::spawn(async move {
-                        write(&tools).await;
+                        write(&tools, &[]).await;
                         // Whoever does not hear of it begins anew, and writes again.
                         let _ = me.send(ScribeMessage::Written).await;
                     });

@@ -51,12 +51,13 @@ pub enum Room {
 /// All warm-ups. One for each engine.
 #[derive(Debug)]
 pub struct Warmups {
-    settings: WarmupSettings,
+    born: BTreeMap<SourceId, u32>,
     known: Mutex<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    ladders: Ladders,
     lanes: HashMap<Lane, Entry>,
     /// Sources whose state was read from the store.
     read: HashSet<SourceId>,
@@ -97,10 +98,30 @@ impl Warmups {
     /// Those of an engine with these Sources, none of which was read yet.
     #[must_use]
     pub fn new(settings: WarmupSettings) -> Self {
+        let WarmupSettings { born, ladders } = settings;
+        let known = Known {
+            ladders,
+            lanes: HashMap::new(),
+            read: HashSet::new(),
+        };
         Self {
-            settings,
-            known: Mutex::default(),
+            born,
+            known: Mutex::new(known),
         }
+    }
+
+    /// From now on these ladders are climbed. Each warm-up goes on where it is; what it was charged stays.
+    pub fn climb(&self, ladders: Ladders) {
+        let mut known = self.known();
+        if known.ladders == ladders {
+            return;
+        }
+        for (lane, entry) in &mut known.lanes {
+            if let Some(ladder) = ladders.of(&lane.provider) {
+                entry.warmup = Warmup::resume(ladder.clone(), entry.warmup.progress());
+            }
+        }
+        known.ladders = ladders;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -110,7 +131,7 @@ impl Warmups {
     /// Whether no Source is warmed up.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.settings.born.is_empty()
+        self.born.is_empty()
     }
 
     /// What a lane may still send.
@@ -188,13 +209,14 @@ impl Warmups {
         let mut charges: BTreeMap<Lane, Spent> = charges.into_iter().collect();
         charges.retain(|lane, _| sources.contains(&lane.source));
         let mut known = self.known();
+        let ladders = known.ladders.clone();
         known.lanes.retain(|lane, _| !sources.contains(&lane.source));
         for note in notes {
             let Some((lane, progress)) = read_note(note) else {
                 tracing::error!("a note about a warm-up cannot be read; the warm-up begins anew");
                 continue;
             };
-            let ladder = self.settings.ladders.of(&lane.provider);
+            let ladder = ladders.of(&lane.provider);
             let Some(ladder) = ladder.filter(|_| sources.contains(&lane.source)) else {
                 continue;
             };
@@ -208,7 +230,7 @@ impl Warmups {
         }
         for (lane, spent) in charges {
             // Killed before the first note: what went out counts all the same.
-            if let Some((ladder, born)) = self.begins(&lane) {
+            if let Some((ladder, born)) = self.begins(&ladders, &lane) {
                 let entry = Entry {
                     warmup: Warmup::begin(ladder, born, now),
                     spent: Some(spent),
@@ -226,9 +248,9 @@ impl Warmups {
     pub fn unread(&self, ours: &[SourceId]) -> Vec<SourceId> {
         let mut known = self.known();
         known.read.retain(|source| ours.contains(source));
-        let Known { lanes, read } = &mut *known;
+        let Known { lanes, read, .. } = &mut *known;
         lanes.retain(|lane, entry| read.contains(&lane.source) || entry.reserved > 0);
-        let wanted = ours.iter().filter(|source| self.settings.born.contains_key(*source));
+        let wanted = ours.iter().filter(|source| self.born.contains_key(*source));
         wanted.filter(|source| !read.contains(*source)).cloned().collect()
     }
 
@@ -284,17 +306,20 @@ impl Warmups {
     }
 
     /// Where a lane would begin; none when it is not warmed up.
-    fn begins(&self, lane: &Lane) -> Option<(Ladder, u32)> {
-        let born = self.settings.born.get(&lane.source)?;
-        Some((self.settings.ladders.of(&lane.provider)?.clone(), *born))
+    fn begins(&self, ladders: &Ladders, lane: &Lane) -> Option<(Ladder, u32)> {
+        let born = self.born.get(&lane.source)?;
+        Some((ladders.of(&lane.provider)?.clone(), *born))
     }
 
     /// Gives a lane to `look`, from its first day if it was not known. An error is the room of one that cannot be looked at.
     fn with<T>(&self, lane: &Lane, now: Timestamp, look: impl FnOnce(&mut Entry) -> T) -> Result<T, Room> {
-        let Some((ladder, born)) = self.begins(lane) else {
+        if !self.born.contains_key(&lane.source) {
+            return Err(Room::Free);
+        }
+        let mut known = self.known();
+        let Some((ladder, born)) = self.begins(&known.ladders, lane) else {
             return Err(Room::Free);
         };
-        let mut known = self.known();
         if !known.read.contains(&lane.source) && !known.lanes.contains_key(lane) {
             return Err(Room::FullUntil(now.plus(READING)));
         }

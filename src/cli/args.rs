@@ -160,7 +160,8 @@ pub struct DemoArgs {
     /// How many mails to send.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub messages: u64,
-    /// Print what the lanes do as one JSON object every two seconds, and the balance as the last line of standard output.
+    /// Print what the lanes do as one JSON object every two seconds, and the balance as the last line; what is for people goes to
+    /// standard error.
     #[arg(long)]
     pub json: bool,
 }
@@ -193,7 +194,7 @@ pub enum RulesAction {
     ///
     /// Exit code 1 when there is something to mend.
     Lint {
-        /// A directory with bounces.yaml or providers.yaml. Default: the rules of the config, else those that are built in.
+        /// A directory with bounces.yaml, providers.yaml or warmup.yaml. Default: the rules of the config, else those that are built in.
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
         /// Print JSON.

@@ -13,13 +13,16 @@ use super::settings::{ConfigError, unfit};
 use crate::policy::classify::Classifier;
 use crate::policy::provider_map::ProviderMap;
 use crate::policy::rules_file::{FILE_BYTES_MAX, RulesError};
+use crate::policy::warmup_ladder::Ladders;
 
 /// What replies mean.
 const BOUNCES: &str = "bounces.yaml";
 /// Who runs mailboxes.
 const PROVIDERS: &str = "providers.yaml";
+/// How new Sources are made known.
+const WARMUP: &str = "warmup.yaml";
 /// All files of rules.
-const FILES: [&str; 2] = [BOUNCES, PROVIDERS];
+const FILES: [&str; 3] = [BOUNCES, PROVIDERS, WARMUP];
 
 /// Files of rules; those that an operator has not written are built in.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -57,14 +60,14 @@ impl RuleFiles {
                 continue;
             }
             let Some(known) = FILES.into_iter().find(|known| *known == name) else {
-                let problem = format!("nobody reads {name}: there are {}", FILES.join(" and "));
+                let problem = format!("nobody reads {name}: there are {}", FILES.join(", "));
                 return Err(unfit(format!("rules: {}", folder.display()), &problem));
             };
             let text = text_of(&path).map_err(|error| unreadable(&path, &error))?;
             texts.insert(known, Arc::from(text));
         }
         if texts.is_empty() {
-            let problem = format!("neither {} is there", FILES.join(" nor "));
+            let problem = format!("none of {} is there", FILES.join(", "));
             return Err(unfit(format!("rules: {}", folder.display()), &problem));
         }
         Ok(Self {
@@ -91,6 +94,12 @@ impl RuleFiles {
         self.texts.get(PROVIDERS).map_or(ProviderMap::BUILT_IN, |text| text)
     }
 
+    /// The text of `warmup.yaml`.
+    #[must_use]
+    pub fn warmup(&self) -> &str {
+        self.texts.get(WARMUP).map_or(Ladders::BUILT_IN, |text| text)
+    }
+
     /// What judges replies by these rules.
     pub fn classifier(&self) -> Result<Classifier, ConfigError> {
         Classifier::from_yaml(self.bounces()).map_err(|error| self.wrong(BOUNCES, error))
@@ -99,6 +108,11 @@ impl RuleFiles {
     /// Who runs mailboxes, by these rules.
     pub fn provider_map(&self) -> Result<ProviderMap, ConfigError> {
         ProviderMap::from_yaml(self.providers()).map_err(|error| self.wrong(PROVIDERS, error))
+    }
+
+    /// How Sources are warmed up, by these rules.
+    pub fn ladders(&self) -> Result<Ladders, ConfigError> {
+        Ladders::from_yaml(self.warmup()).map_err(|error| self.wrong(WARMUP, error))
     }
 
     fn wrong(&self, name: &str, error: RulesError) -> ConfigError {

@@ -35,6 +35,7 @@ use crate::policy::rules_file::RulesError;
 use crate::policy::settlement::SettlementSettings;
 use crate::policy::source_health::HealthSettings;
 use crate::policy::tenant_policy::TenantSettings;
+use crate::policy::warmup_ladder::Ladders;
 use crate::resolver::{DestinationSettings, ResolverSettings, Route};
 use crate::transport::{Deadlines, DialerSettings};
 
@@ -201,6 +202,7 @@ impl Settings {
         let sources = sources(&raw.sources, &raw.hostname)?;
         let ids: Vec<SourceId> = sources.iter().map(|source| source.room.id.clone()).collect();
         let (providers, pins) = pins::read(&raw, rules.provider_map()?, &ids)?;
+        let ladders = rules.ladders()?;
         let tenants = tenants::settings(&raw.tenants)?;
         let pools = tenants::pools(&raw.pools, &tenants, &sources)?;
         if raw.engine.lease.0 < LEASE_MIN {
@@ -251,7 +253,7 @@ impl Settings {
                 allowed: raw.delivery.allow_networks.clone(),
                 extra_roots: Vec::new(),
             },
-            engine: EngineSettings { pools, ..engine(&raw)? },
+            engine: engine(&raw, pools, ladders)?,
             session_threads: raw.engine.session_threads,
             shutdown_grace: raw.engine.shutdown_grace.0,
             origin: Origin(Arc::new(raw)),
@@ -424,7 +426,7 @@ fn deadlines(raw: &raw::Timeouts) -> Deadlines {
     }
 }
 
-fn engine(raw: &Raw) -> Result<EngineSettings, ConfigError> {
+fn engine(raw: &Raw, pools: [String; 3], ladders: Ladders) -> Result<EngineSettings, ConfigError> {
     let delivery = &raw.delivery;
     let schedule = by_class(&delivery.retry).map(|times| times.iter().map(|time| time.0).collect());
     Ok(EngineSettings {
@@ -455,7 +457,8 @@ fn engine(raw: &Raw) -> Result<EngineSettings, ConfigError> {
         connections_per_source_max: raw.engine.connections_per_source.0,
         accepts_in_flight_max: count(raw.api.accepts_in_flight),
         retention: raw.store.retention().0,
-        warmup: warmup(&raw.sources)?,
+        warmup: warmup(&raw.sources, ladders)?,
+        pools,
         ..EngineSettings::default()
     })
 }

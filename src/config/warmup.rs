@@ -1,6 +1,6 @@
 //! Which Sources are warmed up, as the file says it.
 //!
-//! Takes the sources as written; gives their birthdays. A source without one was at work before and is warm.
+//! Takes the sources as written and the ladders; gives their birthdays. A source without one was at work before and is warm.
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -8,6 +8,7 @@ use super::raw;
 use super::settings::{ConfigError, unfit};
 use crate::actors::warmups::WarmupSettings;
 use crate::domain::SourceId;
+use crate::policy::warmup_ladder::Ladders;
 
 const SECONDS_OF_A_DAY: i64 = 24 * 3600;
 
@@ -41,8 +42,11 @@ pub(super) enum WarmupWord {
 }
 
 /// The warm-ups that the file asks for.
-pub(super) fn warmup(sources: &[raw::Source]) -> Result<WarmupSettings, ConfigError> {
-    let mut settings = WarmupSettings::default();
+pub(super) fn warmup(sources: &[raw::Source], ladders: Ladders) -> Result<WarmupSettings, ConfigError> {
+    let mut settings = WarmupSettings {
+        ladders,
+        ..WarmupSettings::default()
+    };
     for (index, source) in sources.iter().enumerate() {
         match (source.warmup, source.born) {
             (Some(WarmupWord::Auto) | None, Some(Birthday(day))) => {

@@ -103,6 +103,16 @@ impl Subject {
         }
     }
 
+    /// The Source, if it is about one of ours.
+    #[must_use]
+    pub fn source(&self) -> Option<&SourceId> {
+        match self {
+            Self::Source(source) => Some(source),
+            Self::Lane(lane) => Some(&lane.source),
+            Self::Tenant(_) | Self::Stream(..) | Self::Domain(..) => None,
+        }
+    }
+
     /// The tenant, if it is about one.
     #[must_use]
     pub fn tenant(&self) -> Option<TenantId> {

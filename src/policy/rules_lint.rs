@@ -1,7 +1,7 @@
 //! What is wrong with the files in `rules/` although they can be read: rules that never match, or not as they look.
 //!
-//! Takes the texts of `bounces.yaml` and `providers.yaml`; gives [`Finding`]s, all of them and not the first alone. Those
-//! that a loader refuses are among them. Never changes a file, and never judges what a rule says, only whether it can be
+//! Takes the texts of `bounces.yaml`, `providers.yaml` and `warmup.yaml`; gives [`Finding`]s, all of them and not the first
+//! alone. Those that a loader refuses are among them. Never changes a file, and never judges what a rule says, only whether it can be
 //! heard: `tests/corpus` is for the other.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::fmt;
 use super::classify::lint::lint_bounces;
 use super::provider_map::lint::lint_providers;
 use super::rules_file::RulesError;
+use super::warmup_ladder::lint_ladders;
 use crate::domain::ProviderId;
 
 /// A file of `rules/`.
@@ -18,6 +19,8 @@ pub enum RulesFile {
     Bounces,
     /// Who runs mailboxes.
     Providers,
+    /// How new Sources are made known.
+    Warmup,
 }
 
 impl RulesFile {
@@ -27,6 +30,7 @@ impl RulesFile {
         match self {
             Self::Bounces => "bounces.yaml",
             Self::Providers => "providers.yaml",
+            Self::Warmup => "warmup.yaml",
         }
     }
 }
@@ -62,6 +66,8 @@ pub enum Fault {
     PublicSuffix,
     /// A host that another name of the same provider covers.
     CoveredHost,
+    /// A step of a ladder that receivers take for a burst.
+    Steep,
 }
 
 impl Fault {
@@ -83,6 +89,7 @@ impl Fault {
             Self::IdleAction => "idle_action",
             Self::PublicSuffix => "public_suffix",
             Self::CoveredHost => "covered_host",
+            Self::Steep => "steep",
         }
     }
 }
@@ -132,12 +139,24 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at both files. `elsewhere` are providers that the config names, by routes for example.
+/// The texts of all files.
+#[derive(Debug, Clone, Copy)]
+pub struct Texts<'t> {
+    /// That of `bounces.yaml`.
+    pub bounces: &'t str,
+    /// That of `providers.yaml`.
+    pub providers: &'t str,
+    /// That of `warmup.yaml`.
+    pub warmup: &'t str,
+}
+
+/// Looks at all files. `elsewhere` are providers that the config names, by routes for example.
 #[must_use]
-pub fn lint(bounces: &str, providers: &str, elsewhere: &[ProviderId]) -> Vec<Finding> {
-    let (mut known, mut findings) = lint_providers(providers);
+pub fn lint(texts: Texts<'_>, elsewhere: &[ProviderId]) -> Vec<Finding> {
+    let (mut known, mut findings) = lint_providers(texts.providers);
     known.extend(elsewhere.iter().cloned());
-    findings.extend(lint_bounces(bounces, &known));
+    findings.extend(lint_bounces(texts.bounces, &known));
+    findings.extend(lint_ladders(texts.warmup, &known));
     findings.sort_by_key(|finding| (finding.file, finding.line, finding.fault));
     findings
 }

@@ -191,6 +191,8 @@ impl Warmup {
     pub fn resume(ladder: Ladder, progress: Progress) -> Self {
         let cap = match progress.stage {
             Stage::Done => ladder.last(),
+            // Its first day: nothing was proven yet, so the first step is what the ladder says.
+            Stage::Growing if progress.days_sent == 0 => ladder.first(),
             _ => progress.cap.clamp(floor(&ladder), ladder.last()),
         };
         let progress = Progress { cap, ..progress };

@@ -3,16 +3,19 @@
 //! Takes `rules/warmup.yaml` once; gives the ladder of a provider, and of a ladder the cap that follows another one. Never
 //! knows what was sent: `warmup` does.
 
+mod lint;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+pub(super) use lint::lint_ladders;
 
 use super::rules_file::{RulesError, read};
 use crate::domain::ProviderId;
 
-/// The ladders that are built in.
-const DEFAULT_LADDERS: &str = include_str!("../../rules/warmup.yaml");
 /// The form of the file that this program reads.
 const VERSION: u32 = 1;
 /// Steps of one ladder.
@@ -30,10 +33,23 @@ const GROWTH_BETWEEN_STEPS: f64 = 1.4;
 #[serde(deny_unknown_fields)]
 struct RawLadders {
     version: u32,
-    default: RawLadder,
-    sites: RawLadder,
+    default: Spanned<RawLadder>,
+    sites: Spanned<RawLadder>,
     #[serde(default)]
-    providers: HashMap<String, RawLadder>,
+    providers: HashMap<String, Spanned<RawLadder>>,
+}
+
+/// The file in its raw form, with what is wrong about it as a whole.
+fn read_raw(yaml: &str) -> Result<RawLadders, RulesError> {
+    let raw: RawLadders = read(yaml)?;
+    if raw.version != VERSION {
+        let problem = format!("is {}, and this program reads {VERSION}", raw.version);
+        return Err(RulesError::rule("version", 0, problem));
+    }
+    if raw.providers.len() > LADDERS_MAX {
+        return Err(RulesError::rule("providers", 0, format!("at most {LADDERS_MAX}")));
+    }
+    Ok(raw)
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,10 +133,13 @@ pub struct Ladders {
 }
 
 impl Ladders {
+    /// The text of the ladders that are built in.
+    pub const BUILT_IN: &str = include_str!("../../rules/warmup.yaml");
+
     /// The ladders that are built in.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::from_yaml(DEFAULT_LADDERS).expect("tests read the built-in ladders")
+        Self::from_yaml(Self::BUILT_IN).expect("tests read the built-in ladders")
     }
 
     /// Ladders of an operator; the form is described at the head of `rules/warmup.yaml`.
@@ -128,19 +147,12 @@ impl Ladders {
     /// # Errors
     /// When it is not of this form, or a ladder does not grow.
     pub fn from_yaml(yaml: &str) -> Result<Self, RulesError> {
-        let raw: RawLadders = read(yaml)?;
-        if raw.version != VERSION {
-            let problem = format!("is {}, and this program reads {VERSION}", raw.version);
-            return Err(RulesError::rule("version", 0, problem));
-        }
-        if raw.providers.len() > LADDERS_MAX {
-            return Err(RulesError::rule("providers", 0, format!("at most {LADDERS_MAX}")));
-        }
+        let raw = read_raw(yaml)?;
         let providers = raw.providers.iter();
-        let providers = providers.map(|(id, ladder)| Ok((ProviderId::from(id.as_str()), ladder.read(id)?)));
+        let providers = providers.map(|(id, ladder)| Ok((ProviderId::from(id.as_str()), climbable(id, ladder)?)));
         Ok(Self {
-            default: raw.default.read("default")?,
-            sites: raw.sites.read("sites")?,
+            default: climbable("default", &raw.default)?,
+            sites: climbable("sites", &raw.sites)?,
             providers: providers.collect::<Result<_, RulesError>>()?,
         })
     }
@@ -166,17 +178,18 @@ impl Ladders {
     }
 }
 
-impl RawLadder {
-    fn read(&self, name: &str) -> Result<Ladder, RulesError> {
-        let wrong = |problem: &str| RulesError::rule(name, 0, problem);
-        match (self.start, self.growth, self.end, &self.steps) {
-            (None, None, None, Some(steps)) => Ladder::of(steps)
-                .ok_or_else(|| wrong("its steps must grow, from 1 to 1,000,000,000, and be 400 at most")),
-            (Some(start), Some(growth), Some(end), None) => Ladder::growing(start, growth, end).ok_or_else(|| {
-                wrong("start must be 1 or more and not above end, growth 1.05 to 2, end 1,000,000,000 at most")
-            }),
-            _ => Err(wrong("either steps, or start, growth and end")),
+/// A ladder as it is written, made ready. An error names it and its line.
+fn climbable(name: &str, raw: &Spanned<RawLadder>) -> Result<Ladder, RulesError> {
+    let wrong = |problem: &str| RulesError::rule(name, raw.defined.line(), problem);
+    let ladder = &raw.value;
+    match (ladder.start, ladder.growth, ladder.end, &ladder.steps) {
+        (None, None, None, Some(steps)) => {
+            Ladder::of(steps).ok_or_else(|| wrong("its steps must grow, from 1 to 1,000,000,000, and be 400 at most"))
         }
+        (Some(start), Some(growth), Some(end), None) => Ladder::growing(start, growth, end).ok_or_else(|| {
+            wrong("start must be 1 or more and not above end, growth 1.05 to 2, end 1,000,000,000 at most")
+        }),
+        _ => Err(wrong("either steps, or start, growth and end")),
     }
 }
 
@@ -222,7 +235,7 @@ mod tests {
     #[test]
     fn a_ladder_that_cannot_be_climbed_is_refused_and_named() {
         let file = |ladder: &str| {
-            format!("version: 1\ndefault: {{steps: [1]}}\nsites: {{steps: [1]}}\nproviders: {{x: {ladder}}}")
+            format!("version: 1\ndefault: {{steps: [1]}}\nsites: {{steps: [1]}}\nproviders:\n  x: {ladder}")
         };
         assert!(Ladders::from_yaml(&file("{steps: [1, 2]}")).is_ok());
         for bad in [
@@ -240,7 +253,7 @@ mod tests {
             "{}",
         ] {
             match Ladders::from_yaml(&file(bad)) {
-                Err(RulesError::Rule { name, .. }) => assert_eq!(name, "x", "{bad}"),
+                Err(RulesError::Rule { name, line, .. }) => assert_eq!((name.as_str(), line), ("x", 5), "{bad}"),
                 other => panic!("{bad}: {other:?}"),
             }
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 const BOUNCES: &str = include_str!("../../rules/bounces.yaml");
 const PROVIDERS: &str = include_str!("../../rules/providers.yaml");
+const WARMUP: &str = include_str!("../../rules/warmup.yaml");
 
 fn posthaste(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_posthaste"))
@@ -48,7 +49,11 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 #[test]
 fn what_ships_is_clean_and_what_is_wrong_is_named_with_its_line() {
-    let good = folder(&[("bounces.yaml", BOUNCES), ("providers.yaml", PROVIDERS)]);
+    let good = folder(&[
+        ("bounces.yaml", BOUNCES),
+        ("providers.yaml", PROVIDERS),
+        ("warmup.yaml", WARMUP),
+    ]);
     check(
         good.path(),
         &["rules", "lint"],
@@ -230,4 +235,27 @@ fn rules_of_a_directory_are_used() {
     assert_eq!((limits.connections, limits.messages_per_connection), (7, 3));
     let built_in = Settings::from_yaml("", &|_| None).expect("good").classifier();
     assert_eq!(built_in.rules().count(), Classifier::built_in().rules().count());
+}
+
+#[test]
+fn a_ladder_that_cannot_be_climbed_is_refused_with_its_file_and_line() {
+    let broken = WARMUP.replace("growth: 1.3, end: 50000", "growth: 13, end: 50000");
+    let line = 1 + broken
+        .lines()
+        .position(|line| line.contains("growth: 13,"))
+        .expect("is there");
+    let place = folder(&[("warmup.yaml", &broken)]);
+    let named = format!("warmup.yaml:{line}: microsoft365: start must be");
+    check(place.path(), &["rules", "lint", "rules"], 1, &[&named, "[refused]"]);
+    std::fs::write(place.path().join("config.yaml"), "rules: ./rules\n").expect("written");
+    let said = format!("line {line}, microsoft365: start must be");
+    check(place.path(), &["check-config"], 1, &["warmup.yaml", &said]);
+
+    let unknown = WARMUP.replace("  yahoo:", "  yahu:");
+    std::fs::write(place.path().join("rules/warmup.yaml"), unknown).expect("written");
+    let said = "yahu: there is no provider yahu in providers.yaml [unknown_provider]";
+    check(place.path(), &["rules", "lint"], 1, &[said]);
+    std::fs::write(place.path().join("rules/warmup.yaml"), WARMUP).expect("written");
+    check(place.path(), &["rules", "lint"], 0, &["nothing to mend"]);
+    check(place.path(), &["check-config"], 0, &[]);
 }

@@ -52,8 +52,6 @@ pub(crate) struct Traffic {
     given_up: AtomicBool,
     /// Too much is waiting already.
     pub(crate) brake: AtomicBool,
-    /// Mail is to take much room.
-    pub(crate) heavy: AtomicBool,
     turn: AtomicUsize,
 }
 
@@ -78,7 +76,6 @@ impl Traffic {
             stopped: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             brake: AtomicBool::new(false),
-            heavy: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         }
     }
@@ -165,7 +162,7 @@ impl Traffic {
     /// Puts a call into the account and pays for it in time.
     fn draw(&self, random: &mut Rng) -> (usize, Call) {
         let mut account = self.account();
-        let call = mail::draw(random, account.next(), wall_ms(), self.heavy.load(Ordering::Relaxed));
+        let call = mail::draw(random, account.next(), wall_ms());
         let deliveries: usize = call.mails.iter().map(|mail| mail.recipients.len()).sum();
         let number = account.open(call.mails.clone());
         drop(account);

@@ -93,7 +93,9 @@ pub(crate) async fn run(arguments: &ChaosArguments) -> Result<()> {
 
 fn show(arguments: &ChaosArguments, report: &Report) -> Result<()> {
     let tally = &report.tally;
-    output::say(&format!(
+    // Standard output is one JSON object then, which programs read whole.
+    let tell = if arguments.json { output::note } else { output::say };
+    tell(&format!(
         "{} kills, {} restarts in {:.0} s: {} accepted, {} copies, {} verdicts; {} ambiguous, {} duplicates",
         report.record.kills,
         report.record.restarts,
@@ -105,7 +107,7 @@ fn show(arguments: &ChaosArguments, report: &Report) -> Result<()> {
         tally.duplicates,
     ));
     for (what, why) in &report.record.skipped {
-        output::say(&format!("skipped {what}: {why}"));
+        tell(&format!("skipped {what}: {why}"));
     }
     if arguments.json { output::json(report) } else { Ok(()) }
 }

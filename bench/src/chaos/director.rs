@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use super::callers::{Door, Traffic};
-use super::disk::{Disk, bytes_of, move_files};
+use super::disk::{Disk, bytes_of, compact, move_files};
 use super::node::Node;
 use super::plan::{Fault, Step};
 use super::readout::counted;
@@ -202,26 +202,23 @@ impl Director {
     /// once mail is accepted again. In the end the engine is killed there: what it wrote last has to be whole.
     async fn disk_full(&mut self, step: &Step) -> Result<()> {
         let (node, home) = (step.node, self.nodes[step.node].data.clone());
+        self.stop(node).await?;
+        // A store that has run for long has room inside its file, and would refuse nothing for minutes.
+        compact(&home)?;
         let disk = match Disk::mount(&self.folder.join("small"), bytes_of(&home)?) {
             Ok(disk) => disk,
             Err(error) => {
                 self.record.skipped.insert(Fault::DiskFull.name(), format!("{error:#}"));
-                return Ok(());
+                return self.start(node).await;
             }
         };
-        self.stop(node).await?;
         move_files(&home, disk.folder())?;
         self.nodes[node].data = disk.folder().to_owned();
         self.start(node).await?;
         tokio::time::sleep(step.pause).await;
         disk.fill()?;
-        // An older store has room inside its file, where mail is accepted for long: it is filled too.
-        self.traffic.heavy.store(true, Ordering::Relaxed);
-        let heal = async |director: &mut Self| {
-            director.traffic.heavy.store(false, Ordering::Relaxed);
-            disk.free()
-        };
-        self.refused_and_back("a full disk", step.pause, heal).await?;
+        self.refused_and_back("a full disk", step.pause, async |_| disk.free())
+            .await?;
         self.nodes[node].kill().await?;
         self.record.kills += 1;
         self.traffic.set_door(node, None);

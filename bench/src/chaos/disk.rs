@@ -1,4 +1,5 @@
-//! A small disk that can be full: a memory file system of its own, where mounting is permitted.
+//! A small disk that can be full: a memory file system of its own, where mounting is permitted. And a database without
+//! room inside its file, which would otherwise take the mail of many minutes after the disk is full.
 //!
 //! Takes a size; gives a folder that is unmounted when dropped. Says why when there can be none.
 
@@ -14,6 +15,8 @@ const ROOM_MIB: u64 = 64;
 const MIB: u64 = 1 << 20;
 /// What takes the room.
 const FILLER: &str = "filler";
+/// The embedded store's file.
+const DATABASE: &str = "posthaste.redb";
 
 /// A mounted disk.
 #[derive(Debug)]
@@ -75,6 +78,13 @@ impl Drop for Disk {
     }
 }
 
+/// Gives the room inside the database of a stopped engine back to the file system. True when there was some.
+pub(crate) fn compact(data: &Path) -> Result<bool> {
+    let file = data.join(DATABASE);
+    let mut database = redb::Database::open(&file).with_context(|| format!("opening {}", file.display()))?;
+    Ok(database.compact()?)
+}
+
 /// Bytes of the files of a folder.
 pub(crate) fn bytes_of(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
@@ -101,7 +111,41 @@ pub(crate) fn move_files(from: &Path, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use redb::ReadableDatabase as _;
+
     use super::*;
+
+    #[test]
+    fn a_compacted_database_keeps_its_records_and_gives_its_room_back() {
+        const TABLE: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("table");
+        let root = std::env::temp_dir().join(format!("posthaste-chaos-compact-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        {
+            let database = redb::Database::create(root.join(DATABASE)).unwrap();
+            let write = database.begin_write().unwrap();
+            for number in 0..2_000 {
+                let mut table = write.open_table(TABLE).unwrap();
+                table.insert(number, vec![7; 4096].as_slice()).unwrap();
+            }
+            write.commit().unwrap();
+            let write = database.begin_write().unwrap();
+            write
+                .open_table(TABLE)
+                .unwrap()
+                .retain(|number, _| number == 1)
+                .unwrap();
+            write.commit().unwrap();
+        }
+        let before = bytes_of(&root).unwrap();
+        assert!(compact(&root).unwrap());
+        assert!(bytes_of(&root).unwrap() < before / 2);
+        let database = redb::Database::open(root.join(DATABASE)).unwrap();
+        let read = database.begin_read().unwrap();
+        let table = read.open_table(TABLE).unwrap();
+        assert!(table.get(1).unwrap().is_some());
+        drop((read, table, database));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn files_are_moved_with_their_content() {

@@ -87,6 +87,16 @@ impl Isp {
         settings.ip.map(Netblock::of)
     }
 
+    /// Lanes of Sources that came to us go on at half of what the node before us has learnt.
+    pub(super) fn take_over(&mut self) {
+        let now = self.now();
+        for state in self.lanes.values_mut() {
+            if self.tools.ownership.is_ours(&state.lane.source, now) {
+                state.remember(&self.tools, now);
+            }
+        }
+    }
+
     /// A session did not come up.
     pub(super) fn open_failed(&mut self, source: &SourceId, site: &Arc<str>, attempt: &Attempt) {
         let now = self.now();

@@ -30,6 +30,11 @@ fn unread() -> Arc<Warmups> {
     }))
 }
 
+fn steps(default: &str) -> Ladders {
+    let text = format!("version: 1\ndefault: {{steps: [{default}]}}\nsites: {{steps: [12]}}");
+    Ladders::from_yaml(&text).expect("good ladders")
+}
+
 fn charge_one(warmups: &Arc<Warmups>, lane: &Lane) {
     let reserved = warmups
         .reserve(lane, NOW)
@@ -131,4 +136,37 @@ fn progress_goes_into_notes_when_it_changed_and_comes_back_from_them() {
     assert_eq!((views[0].progress.cap, views[0].progress.stage.name()), (12, "halved"));
     assert_eq!(views[0].next_cap, Some(17));
     assert!(again.notes(10, NOW).is_empty());
+}
+
+#[test]
+fn another_ladder_counts_at_once_and_what_was_charged_stays() {
+    let (warmups, lane) = (warmups(), lane("new", "google"));
+    charge_one(&warmups, &lane);
+    assert_eq!(warmups.room(&lane, NOW), Room::Left(1));
+    warmups.climb(steps("48, 60"));
+    assert_eq!(warmups.room(&lane, NOW), Room::Left(3), "a twelfth of 48, less one");
+    warmups.climb(steps("12"));
+    assert_eq!(warmups.most(&lane, 0, NOW), 0, "a twelfth of 12 is out");
+    let used = warmups
+        .of(&lane, NOW)
+        .and_then(|view| view.window)
+        .map(|window| window.used);
+    assert_eq!(used, Some(1));
+    // A lane that begins later begins on the new ladder.
+    let other = self::lane("new", "yahoo");
+    assert_eq!(warmups.room(&other, NOW), Room::Left(1));
+}
+
+#[test]
+fn a_warm_up_that_has_climbed_keeps_its_cap_on_another_ladder_and_climbs_that_one() {
+    let (warmups, lane) = (warmups(), lane("new", "google"));
+    charge_one(&warmups, &lane);
+    warmups.answered(&lane, true, LaneAction::None, NOW);
+    let tomorrow = Timestamp(NOW.0 + DAY);
+    let cap = |now| warmups.of(&lane, now).expect("is warmed up").progress.cap;
+    assert_eq!(cap(tomorrow), 24, "less than half of it was used");
+    warmups.climb(steps("10, 20, 40"));
+    assert_eq!(cap(tomorrow), 24, "it has been out for a day");
+    let next = warmups.of(&lane, tomorrow).expect("is warmed up").next_cap;
+    assert_eq!(next, Some(34), "gently up to the next step");
 }

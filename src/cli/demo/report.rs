@@ -84,10 +84,12 @@ impl Report {
     }
 
     pub(super) fn print(&self, json: bool) {
-        output::say(&self.by_provider());
-        output::say(&self.totals());
+        // With --json, standard output is for programs alone.
+        let tell = if json { output::note } else { output::say };
+        tell(&self.by_provider());
+        tell(&self.totals());
         for (reason, count) in self.waiting() {
-            output::say(&format!("{count} wait: {reason}"));
+            tell(&format!("{count} wait: {reason}"));
         }
         if json {
             output::say(&self.json().to_string());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::{output, serve};
 use crate::config::RuleFiles;
-use crate::policy::rules_lint::{Finding, lint};
+use crate::policy::rules_lint::{Finding, Texts, lint};
 
 pub(in crate::cli) fn run(config: Option<PathBuf>, folder: Option<PathBuf>, json: bool) -> Result<ExitCode> {
     let (files, routes) = match folder {
@@ -19,7 +19,12 @@ pub(in crate::cli) fn run(config: Option<PathBuf>, folder: Option<PathBuf>, json
             (settings.rules, named.collect())
         }
     };
-    let findings = lint(files.bounces(), files.providers(), &routes);
+    let texts = Texts {
+        bounces: files.bounces(),
+        providers: files.providers(),
+        warmup: files.warmup(),
+    };
+    let findings = lint(texts, &routes);
     if json {
         let findings: Vec<_> = findings.iter().map(view).collect();
         output::say(&json!({"rules": name(&files), "findings": findings}).to_string());

@@ -4,6 +4,7 @@ use super::*;
 
 const BOUNCES: &str = include_str!("../../../rules/bounces.yaml");
 const PROVIDERS: &str = include_str!("../../../rules/providers.yaml");
+const WARMUP: &str = include_str!("../../../rules/warmup.yaml");
 const LAST: &str = "  - {name: last, class: unclassified, blame: provider, fallback: yes}\n";
 
 fn bounces(rules: &str) -> String {
@@ -17,14 +18,43 @@ fn providers(providers: &str) -> String {
 const GOOGLE: &str = "  - {id: google, mx: [.google.com]}\n";
 
 /// Rules with exactly these faults at these names.
+/// Findings of these two, beside ladders that nobody minds.
+fn lint_two(bounces: &str, providers: &str, elsewhere: &[ProviderId]) -> Vec<Finding> {
+    let warmup = &ladders("");
+    lint(
+        Texts {
+            bounces,
+            providers,
+            warmup,
+        },
+        elsewhere,
+    )
+}
+
+fn ladders(providers: &str) -> String {
+    let providers = if providers.is_empty() { " {}\n" } else { providers };
+    format!("version: 1\ndefault: {{steps: [50, 100]}}\nsites: {{steps: [50]}}\nproviders:{providers}")
+}
+
+/// Exactly these faults of the ladders of these providers.
+#[track_caller]
+fn check_ladders(list: &str, expected: &[(&str, Fault)]) {
+    let texts = Texts {
+        bounces: &bounces(""),
+        providers: &providers(GOOGLE),
+        warmup: &ladders(&format!("\n{list}")),
+    };
+    check(&lint(texts, &[ProviderId::from("route:lab")]), expected);
+}
+
 #[track_caller]
 fn check_bounces(rules: &str, expected: &[(&str, Fault)]) {
-    check(&lint(&bounces(rules), &providers(GOOGLE), &[]), expected);
+    check(&lint_two(&bounces(rules), &providers(GOOGLE), &[]), expected);
 }
 
 #[track_caller]
 fn check_providers(list: &str, expected: &[(&str, Fault)]) {
-    check(&lint(&bounces(""), &providers(list), &[]), expected);
+    check(&lint_two(&bounces(""), &providers(list), &[]), expected);
 }
 
 #[track_caller]
@@ -36,7 +66,17 @@ fn check(findings: &[Finding], expected: &[(&str, Fault)]) {
 
 #[test]
 fn what_ships_is_clean() {
-    let shown: Vec<String> = lint(BOUNCES, PROVIDERS, &[]).iter().map(ToString::to_string).collect();
+    let shown: Vec<String> = lint(
+        Texts {
+            bounces: BOUNCES,
+            providers: PROVIDERS,
+            warmup: WARMUP,
+        },
+        &[],
+    )
+    .iter()
+    .map(ToString::to_string)
+    .collect();
     assert!(shown.is_empty(), "{} findings:\n{}", shown.len(), shown.join("\n"));
 }
 
@@ -51,7 +91,7 @@ fn a_provider_without_a_match_and_a_rule_under_another_spelling_are_dead() {
         "  - {name: a, provider: [google], text: 'no', class: policy, blame: provider}\n",
         &[],
     );
-    let by_route = lint(
+    let by_route = lint_two(
         &bounces("  - {name: a, provider: ['route:lab'], text: 'no', class: policy, blame: provider}\n"),
         &providers(GOOGLE),
         &[ProviderId::from("route:lab")],
@@ -127,7 +167,7 @@ fn a_bare_policy_code_swallows_what_others_ask_for() {
 
 #[test]
 fn a_threshold_that_counts_over_the_wrong_time_cannot_be_written() {
-    let found = lint(
+    let found = lint_two(
         &bounces("  - {name: a, text: 'no', class: policy, blame: us, threshold: 2/h}\n"),
         &providers(GOOGLE),
         &[],
@@ -200,7 +240,7 @@ fn hosts_that_say_too_much_or_nothing_are_told() {
 
 #[test]
 fn one_mistake_hides_no_other() {
-    let found = lint(
+    let found = lint_two(
         &bounces(
             "  - {name: a, class: nonsense, blame: us}\n\
              \x20 - {name: b, provider: [gogle], text: 'x(', class: policy, blame: us}\n\
@@ -225,5 +265,37 @@ fn one_mistake_hides_no_other() {
 
 #[test]
 fn what_is_no_file_of_rules_is_one_finding_each() {
-    check(&lint("[", "[", &[]), &[("", Fault::Refused), ("", Fault::Refused)]);
+    check(&lint_two("[", "[", &[]), &[("", Fault::Refused), ("", Fault::Refused)]);
+}
+
+#[test]
+fn a_ladder_that_nobody_climbs_or_that_is_too_steep_is_found_with_its_line() {
+    check_ladders(
+        "  google: {steps: [40, 80]}\n  'site:mx.example': {steps: [2, 100]}\n",
+        &[],
+    );
+    check_ladders("  gogle: {steps: [40, 80]}\n", &[("gogle", Fault::UnknownProvider)]);
+    check_ladders(
+        "  'route:lab': {steps: [40, 80]}\n",
+        &[("route:lab", Fault::Unreachable)],
+    );
+    check_ladders("  google: {steps: [50, 100]}\n", &[("google", Fault::Duplicate)]);
+    check_ladders("  google: {steps: [40, 80, 170]}\n", &[("google", Fault::Steep)]);
+    check_ladders("  google: {steps: [80, 40]}\n", &[("google", Fault::Refused)]);
+    let texts = Texts {
+        bounces: &bounces(""),
+        providers: &providers(GOOGLE),
+        warmup: &ladders("\n  google: {start: 50, growth: 9, end: 100}\n"),
+    };
+    let found = lint(texts, &[]);
+    assert_eq!(
+        found[0].to_string().split(": ").next(),
+        Some("warmup.yaml:5"),
+        "{found:?}"
+    );
+    let texts = Texts {
+        warmup: "version: 7",
+        ..texts
+    };
+    assert_eq!(lint(texts, &[])[0].fault, Fault::Refused);
 }

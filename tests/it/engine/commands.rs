@@ -155,3 +155,32 @@ async fn a_first_start_that_fails_does_not_lose_the_key() {
     assert_eq!(process.http.get("/v1/domains").await.expect("answers").status, 200);
     assert_eq!(process.terminate().await, Some(0));
 }
+
+/// Small, so that no provider's limit is met; what the limits do is for the tests of lanes.
+#[actix_web::test]
+async fn the_demo_delivers_its_mail_shows_its_lanes_and_balances() {
+    let home = Home::with("");
+    let output = home.run(&["demo", "--messages", "40", "--json"]).await;
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{out}{err}");
+    let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let lines: Vec<Value> = lines.collect();
+    let (balance, shown) = lines.split_last().expect("a balance");
+    for (key, expected) in [("accepted", 40), ("queued", 0), ("lost", 0), ("duplicates", 0)] {
+        assert_eq!(balance[key], expected, "{key} of {balance}");
+    }
+    assert_eq!(balance["ledger_ok"], true);
+    assert_eq!(balance["delivered"], balance["received_by_providers"]);
+    assert_eq!(
+        balance["delivered"]
+            .as_u64()
+            .zip(balance["bounced"].as_u64())
+            .map(|(delivered, bounced)| delivered + bounced),
+        Some(40)
+    );
+    let last = shown.last().expect("lanes are shown at least once");
+    let lanes = last["lanes"].as_array().expect("lanes");
+    let names: Vec<&str> = lanes.iter().filter_map(|lane| lane["provider"].as_str()).collect();
+    assert_eq!(names, ["google", "outlook", "yahoo", "tencent", "company"]);
+    assert!(err.contains("ledger: accepted 40 = final 40 + waiting 0"), "{err}");
+}

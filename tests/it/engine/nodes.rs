@@ -8,10 +8,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use posthaste::actors::memories::Memories;
 use posthaste::app::{self, Seams};
 use posthaste::clock::Clock;
 use posthaste::config::Settings;
-use posthaste::domain::{Board, State};
+use posthaste::domain::{Board, Lane, ProviderId, SourceId, State};
 use posthaste::observe::Observer;
 use posthaste::queue::{Claims, Queue};
 use posthaste::resolver::Fixed;
@@ -107,6 +108,7 @@ fn node_settings(name: &str, sources: &[&str], doors: &[Door]) -> Settings {
     let text = text + &config(doors);
     let mut settings = Settings::from_yaml(&text, &|_| None).expect("a good config");
     settings.engine.settlement.fault_wait = Duration::from_millis(200);
+    settings.engine.remember_every = Duration::from_millis(100);
     settings
 }
 
@@ -295,6 +297,64 @@ async fn what_a_dead_node_leaves_behind_goes_out_through_the_other() {
     owns(&memory, "b", &sources).await;
     all_settled(&memory).await;
     no_unreported_duplicate(&http, &receiver, &sent).await;
+}
+
+/// The ceiling that a node shows for the lane of this source.
+async fn ceiling(http: &Http, source: &str) -> Option<u64> {
+    let answer = http.get("/v1/admin/lanes").await.expect("answers");
+    let lanes = answer.body["lanes"].as_array().cloned().unwrap_or_default();
+    let lane = lanes.iter().find(|lane| lane["source"] == source)?;
+    lane["connections"]["ceiling"].as_u64()
+}
+
+#[actix_web::test]
+async fn a_source_that_comes_back_brings_what_the_other_node_learnt_of_its_lanes() {
+    let receiver = behaving(Behaviour {
+        connections_per_ip: Some(4),
+        message_delay_ms: 5,
+        ..Behaviour::default()
+    })
+    .await;
+    let mut door = door("example.test", &receiver);
+    door.connections = 10;
+    let memory = Arc::new(Memory::new());
+    let (sources, doors) = (["ip2", "ip3"], [door]);
+    let first = Node::start("a", &sources, &doors, &memory).await;
+    owns(&memory, "a", &sources).await;
+    let http = Http::new(first.api, first.first_key.clone().expect("the first makes a key"));
+    // Both lanes are there before the other node comes, and have met no limit.
+    let both = async || {
+        send(&http, 2).await;
+        all_settled(&memory).await;
+        sources.iter().all(|source| first.attempts_from(source) > 0.5)
+    };
+    eventually("both sources are used", both).await;
+    let mut second = Node::start("b", &sources, &doors, &memory).await;
+    shares(&memory, [("a", 1), ("b", 1)]).await;
+    let source = owned(&memory, "b").await.remove(0);
+    assert_eq!(ceiling(&http, &source).await, None);
+    let learnt = async || {
+        send(&http, 200).await;
+        all_settled(&memory).await;
+        let memories = Memories::default();
+        memories.load(&*memory).await.expect("reads");
+        let lane = Lane {
+            source: SourceId::from(source.as_str()),
+            provider: ProviderId::from("route:door0"),
+        };
+        let known = memories.of(&lane);
+        known.is_some_and(|known| known.connections.ceiling == Some(4))
+    };
+    eventually("the other node has learnt the limit", learnt).await;
+    assert_eq!(
+        ceiling(&http, &source).await,
+        None,
+        "the lane that stands here saw nothing of it"
+    );
+    second.die();
+    owns(&memory, "a", &sources).await;
+    let known = async || ceiling(&http, &source).await == Some(4);
+    eventually("it goes on with what was learnt", known).await;
 }
 
 #[actix_web::test]

@@ -146,3 +146,53 @@ async fn what_a_new_source_may_not_send_goes_from_a_warm_one_at_once() {
     let (_, spent) = bed.store.charges(10).await.expect("reads")[0].clone();
     assert!((1..=allowed(began, SHARE)).contains(&spent.used), "{spent:?}");
 }
+
+#[actix_web::test]
+async fn ladders_are_read_again_while_mail_waits_for_the_cap_and_nothing_that_was_charged_is_forgotten() {
+    let (receiver, began) = (plain().await, now());
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = |first: &str| {
+        let text = format!("version: 1\ndefault: {{steps: [{first}]}}\nsites: {{steps: [{first}]}}\n");
+        std::fs::write(folder.path().join("warmup.yaml"), text).expect("written");
+    };
+    rules("24, 31");
+    let routes = config(&[door("example.test", &receiver)]).replace("connections:", "provider: google, connections:");
+    let date = &began.to_string()[..10];
+    let text = format!(
+        "rules: {}\n{routes}sources: [{{id: new, born: {date}}}]\n",
+        folder.path().display()
+    );
+    let read = move || Settings::from_yaml(&text, &|_| None).map_err(|error| error.to_string());
+    let mut bed = Bed::new(read().expect("a good config")).await;
+    bed.reloader().reads(std::sync::Arc::new(read));
+    let ids = bed.send_all(&numbered(30, "example.test")).await;
+    eventually("the hour's share goes and the rest waits for the cap", async || {
+        let sent = delivered_of(&bed, &ids).await.len();
+        sent as u64 >= SHARE && waiting_for_cap(&bed, &ids).await + sent == ids.len()
+    })
+    .await;
+    let before = delivered_of(&bed, &ids).await.len() as u64;
+    assert!((1..=allowed(began, SHARE)).contains(&before), "{before} went");
+
+    // What cannot be climbed changes nothing.
+    rules("24, 12");
+    let refused = bed.reloader().reload().await.expect_err("it shrinks").to_string();
+    assert!(
+        refused.contains("warmup.yaml") && refused.contains("line 2, default"),
+        "{refused}"
+    );
+    assert_eq!(delivered_of(&bed, &ids).await.len() as u64, before);
+
+    rules("120, 150");
+    let reloaded = bed.reloader().reload().await.expect("good ladders");
+    assert_eq!(reloaded.taken, ["rules"]);
+    eventually("the wider share goes", async || {
+        delivered_of(&bed, &ids).await.len() as u64 >= 10
+    })
+    .await;
+    let (_, spent) = bed.store.charges(10).await.expect("reads")[0].clone();
+    let sent = delivered_of(&bed, &ids).await.len() as u64;
+    assert!(sent <= allowed(began, 10), "{sent} went, and what went before counts");
+    assert!(spent.used >= 10, "{spent:?}");
+    assert!(bed.stop().await);
+}
