@@ -5,7 +5,7 @@
 //! Sessions belong to a site: the same provider may serve other domains on other hosts. More urgent classes go first; every
 //! twelfth turn goes to the least urgent one, so that nothing starves; within a class tenants share by weight
 //! ([`crate::policy::shares`]). While codes come through a lane of some width, one of its sessions is kept for them: a code
-//! then waits for no newsletter. A shut lane hands everything back.
+//! then waits for no newsletter, unless codes alone fill the lane. A shut lane hands everything back.
 //!
 //! Generic over the work, so that it knows nothing of leases. Never opens, sends or sleeps itself.
 
@@ -21,6 +21,8 @@ use crate::policy::shelves::order_of_classes;
 
 /// A lane with so many sessions up keeps one of them for codes; in a smaller one it would be too large a part.
 const WIDTH_TO_KEEP_ONE: u32 = 5;
+/// After so many codes in a row on the session that is kept, codes fill the lane: then it has turns like all others.
+const CODES_IN_A_ROW: u64 = 5;
 /// A session is kept for so long after the last code.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
@@ -73,6 +75,8 @@ pub struct LaneRoom<T> {
     sites: BTreeMap<Arc<str>, Site<T>>,
     queued: usize,
     turns: u64,
+    /// Codes given since other work was.
+    codes_in_a_row: u64,
     idle_longest: Duration,
     weights: Weights,
     /// Since when codes have come without a long pause: when the last one was seen to wait.
@@ -126,6 +130,7 @@ impl<T: OfTenant> LaneRoom<T> {
             sites: BTreeMap::new(),
             queued: 0,
             turns: 0,
+            codes_in_a_row: 0,
             idle_longest,
             weights: Weights::default(),
             code_at: None,
@@ -339,16 +344,26 @@ impl<T: OfTenant> LaneRoom<T> {
                     *again = earliest(*again, until);
                     return;
                 }
-                self.turns += u64::from(!for_codes);
+                self.turns += 1;
                 // The session that was used last is the one the other side has not timed out. One that is kept would be
                 // timed out if it were always the same.
                 let session = match kept {
                     0 => site.idle.pop_back(),
                     _ => site.idle.pop_front(),
                 };
-                let turn = if for_codes { 1 } else { self.turns };
+                let turn = if for_codes && self.codes_in_a_row < CODES_IN_A_ROW {
+                    1
+                } else {
+                    self.turns
+                };
+                let codes = site.codes();
                 let (Some((ticket, _)), Some(work)) = (session, site.take(turn, &self.weights)) else {
                     break;
+                };
+                self.codes_in_a_row = if site.codes() < codes {
+                    self.codes_in_a_row + 1
+                } else {
+                    0
                 };
                 idle -= 1;
                 self.queued -= 1;

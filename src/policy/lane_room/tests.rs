@@ -95,6 +95,61 @@ fn codes_overtake_newsletters_and_newsletters_do_not_starve() {
     assert_eq!(given.iter().filter(|work| **work == "news").count(), 3);
 }
 
+/// In a lane wide enough to keep a session for codes, and full, each session that becomes idle is the only one.
+#[test]
+fn newsletters_keep_a_twelfth_of_a_wide_lane_that_codes_could_fill() {
+    for (classes, expect) in [
+        (&[Class::Broadcast][..], [0, 10]),
+        (&[Class::Transactional, Class::Broadcast][..], [10, 10]),
+    ] {
+        let mut room = room(20, None);
+        for _ in 0..200 {
+            room.offer(&site("a"), Class::Critical, "code");
+        }
+        for class in classes {
+            (0..200).for_each(|_| room.offer(&site("a"), *class, class.stream().name()));
+        }
+        let mut given = BTreeMap::new();
+        for ticket in 0..120 {
+            room.ask(&site("a"), ticket, Timestamp(0));
+            for step in room.steps(up(20), Timestamp(0)) {
+                if let Step::Give { work, .. } = step {
+                    *given.entry(work).or_insert(0) += 1;
+                }
+            }
+        }
+        let others = [Class::Transactional, Class::Broadcast].map(|class| {
+            let name = class.stream().name();
+            given.get(name).copied().unwrap_or(0)
+        });
+        assert_eq!(others, expect, "{given:?}");
+    }
+}
+
+#[test]
+fn a_code_now_and_then_waits_for_no_newsletter() {
+    let mut room = room(20, None);
+    room.offer(&site("a"), Class::Critical, "code");
+    (0..500).for_each(|_| room.offer(&site("a"), Class::Broadcast, "news"));
+    let mut given = Vec::new();
+    // One session is idle and kept; whenever another one asks, a newsletter goes, and now and then a code comes.
+    for ticket in 0..200 {
+        room.ask(&site("a"), ticket, Timestamp(0));
+        let steps = room.steps(up(20), Timestamp(0));
+        given.extend(steps.into_iter().filter_map(|step| match step {
+            Step::Give { work, .. } => Some(work),
+            _ => None,
+        }));
+        if ticket % 10 == 9 {
+            room.offer(&site("a"), Class::Critical, "code");
+            let steps = room.steps(up(20), Timestamp(0));
+            let codes = |step: &Step<&str>| matches!(step, Step::Give { work: "code", .. });
+            assert!(steps.iter().any(codes), "the session that is kept: {steps:?}");
+        }
+    }
+    assert!(given.iter().filter(|work| **work == "news").count() > 150, "{given:?}");
+}
+
 #[test]
 fn an_idle_session_of_another_site_makes_way_and_a_long_idle_one_is_closed() {
     let mut room = room(1, None);
