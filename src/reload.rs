@@ -3,8 +3,8 @@
 //! Takes what a file says now; gives what was taken over and what needs a restart, or what is wrong. Everything is read and
 //! checked before anything is changed, so that a bad file changes nothing. What is taken over counts at once and as one: the
 //! rules that judge replies, providers and routes, ladders of warm-ups, limits and pauses of lanes, waits. Lanes keep what they
-//! have learnt and the sessions
-//! that are up; mail in hand goes on with what it began with. Never reads the store, never opens a listener.
+//! have learnt and the sessions that are up; mail in hand goes on with what it began with. Never reads the store, never opens
+//! a listener.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

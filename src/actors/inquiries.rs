@@ -14,7 +14,9 @@ use super::isps::Isps;
 use super::lane_state::LaneState;
 use super::ownership::Ownership;
 use super::tools::{SourceSettings, Tools};
+use super::warmups::Warmups;
 use crate::domain::{Class, Delivery, DeliveryId, Lane, SourceId, Timestamp, Why};
+use crate::observe::Observer;
 use crate::policy::ownership;
 use crate::policy::projection::{LaneStanding, WarmupShare};
 use crate::policy::routing::SourceRoom;
@@ -33,6 +35,30 @@ pub struct Inquiries {
     sources: Arc<Vec<SourceSettings>>,
     rooms: Arc<[SourceRoom]>,
     ownership: Arc<Ownership>,
+    standings: LanesSay,
+}
+
+/// What lanes say of themselves, and what is known of one that has not spoken since the start.
+#[derive(Debug, Clone)]
+pub(super) struct LanesSay {
+    observer: Arc<Observer>,
+    warmups: Arc<Warmups>,
+}
+
+impl LanesSay {
+    pub(super) fn new(tools: &Tools) -> Self {
+        Self {
+            observer: Arc::clone(&tools.surroundings.observer),
+            warmups: Arc::clone(&tools.warmups),
+        }
+    }
+
+    /// How a lane stands: its own word; before that, what its warm-up says. Mail that waits for more of a warm-up is not
+    /// shown to a lane, so after a start nobody else would say why it waits.
+    pub(super) fn of(&self, lane: &Lane, now: Timestamp) -> Option<LaneStanding> {
+        let told = self.observer.standings().of(lane, now);
+        told.or_else(|| LaneStanding::over_cap(share(&self.warmups, lane, now)?))
+    }
 }
 
 impl Inquiries {
@@ -45,7 +71,14 @@ impl Inquiries {
             sources: Arc::clone(&tools.sources),
             rooms: tools.sources.iter().map(|source| source.room.clone()).collect(),
             ownership: Arc::clone(&tools.ownership),
+            standings: LanesSay::new(tools),
         }
+    }
+
+    /// How a lane stands, as far as anybody here knows.
+    #[must_use]
+    pub fn standing(&self, lane: &Lane, now: Timestamp) -> Option<LaneStanding> {
+        self.standings.of(lane, now)
     }
 
     /// The lane in whose room a leased Delivery waits; none when a session has it, or its domain is being looked up.
@@ -93,11 +126,11 @@ pub(super) fn find<'a>(lanes: impl IntoIterator<Item = &'a LaneState>, delivery:
 }
 
 /// What is left of the warm-up of a lane, if it is warmed up.
-fn share(tools: &Tools, lane: &Lane, now: Timestamp) -> Option<WarmupShare> {
-    if tools.warmups.is_empty() {
+fn share(warmups: &Warmups, lane: &Lane, now: Timestamp) -> Option<WarmupShare> {
+    if warmups.is_empty() {
         return None;
     }
-    let view = tools.warmups.of(lane, now)?;
+    let view = warmups.of(lane, now)?;
     let (window, then) = (view.window?, view.next_cap);
     let then = then.unwrap_or(window.cap);
     Some(WarmupShare {
@@ -119,7 +152,7 @@ pub(super) fn tell_standing(tools: &Tools, state: &LaneState, now: Timestamp) {
     let (connections, rate) = (controller.connections(), controller.rate(now));
     let until = state.room.shut_until(now);
     let stopped = !matches!(controller.standing(now), Standing::Clear);
-    let share = share(tools, &state.lane, now);
+    let share = share(&tools.warmups, &state.lane, now);
     let used_up = share.filter(|share| share.left == 0).map(|share| share.renewed_at);
     let why = match until {
         _ if stopped => Why::Stopped,

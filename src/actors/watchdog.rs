@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::inquiries::LanesSay;
 use super::supervisor::{Handle, Part, PartContext, start};
 use super::tools::Tools;
 use crate::domain::{Lane, Shelf, Timestamp, Why};
@@ -96,12 +97,8 @@ async fn lanes(tools: Tools) {
     let observer = &tools.surroundings.observer;
     match tools.queue.parked_lanes(LANES_MAX).await {
         Ok(lanes) => {
-            let why = |lane: &Lane| {
-                observer
-                    .standings()
-                    .of(lane, now)
-                    .map_or(Why::LaneFull, |told| told.why)
-            };
+            let standings = LanesSay::new(&tools);
+            let why = |lane: &Lane| standings.of(lane, now).map_or(Why::LaneFull, |told| told.why);
             let mut rows: Vec<(Lane, Why, u64)> = Shelf::by_lane(&lanes)
                 .into_iter()
                 .map(|(lane, waiting)| {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::answer::time;
 use super::state::ApiState;
 use crate::actors::inquiries::Inquiries;
-use crate::domain::{Delivery, Place, Shelf, Timestamp, Why};
-use crate::policy::projection::{Explanation, Projection, explain};
+use crate::domain::{Delivery, Lane, Place, Shelf, Timestamp, Why};
+use crate::policy::projection::{Explanation, LaneStanding, Projection, explain};
 
 /// Deliveries of one message whose places are asked for.
 const EXPLAINED_MAX: usize = 100;
@@ -33,6 +33,14 @@ impl ApiState {
         explanations
     }
 
+    /// How a lane stands, as far as anybody here knows.
+    pub(crate) fn standing(&self, lane: &Lane, now: Timestamp) -> Option<LaneStanding> {
+        match &self.inquiries {
+            Some(inquiries) => inquiries.standing(lane, now),
+            None => self.observer.standings().of(lane, now),
+        }
+    }
+
     async fn explanation(&self, delivery: &Delivery, now: Timestamp) -> Option<Explanation> {
         let place = match self.queue.place(delivery.id, now).await {
             Ok(Some(place)) => place,
@@ -52,7 +60,7 @@ impl ApiState {
             },
             Place::InLine => inquiries.and_then(|inquiries| inquiries.lane_of(delivery)),
         };
-        let standing = lane.as_ref().and_then(|lane| self.observer.standings().of(lane, now));
+        let standing = lane.as_ref().and_then(|lane| self.standing(lane, now));
         let mut told = explain(delivery, &place, lane, standing.as_ref(), now)?;
         // In line, due, and nobody here asks for it: not the queue is what it waits for.
         let nobody = |inquiries: &Inquiries| !inquiries.may_take(delivery.class, now);

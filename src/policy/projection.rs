@@ -41,6 +41,19 @@ impl LaneStanding {
         let seconds = service.map_or(0.0, |service| service.as_secs_f64());
         rate * seconds < f64::from(connections)
     }
+
+    /// A lane that has not said a word yet and that its warm-up holds back; none while its warm-up lets it send.
+    #[must_use]
+    pub fn over_cap(share: WarmupShare) -> Option<Self> {
+        (share.left == 0).then_some(Self {
+            why: Why::WarmupCap,
+            until: Some(share.renewed_at),
+            connections: 0,
+            rate: None,
+            service: None,
+            share: Some(share),
+        })
+    }
 }
 
 /// What a Source that is being warmed up may still send to a provider: so much each hour, and each day.
@@ -175,11 +188,15 @@ pub fn project(
 ) -> Projection {
     let shut_until = standing.and_then(|standing| standing.until).unwrap_or(now);
     let begins = begins.max(shut_until).max(now);
-    let Some((begins, ahead)) = after_warmup(begins, ahead, standing.and_then(|standing| standing.share)) else {
+    let share = standing.and_then(|standing| standing.share);
+    let Some((begins, ahead)) = after_warmup(begins, ahead, share) else {
         return Projection::Unknown;
     };
+    let in_a_later_hour = share.is_some_and(|share| begins >= share.renewed_at);
     let wait = match (ahead, standing.and_then(speed)) {
         (0, _) => Duration::ZERO,
+        // The hour is known, and what is let out in it is little.
+        (_, None) if in_a_later_hour => Duration::ZERO,
         (_, None) => return Projection::Unknown,
         (ahead, Some(speed)) => {
             #[expect(

@@ -115,7 +115,7 @@ async fn by_lane(
 
 /// What holds a lane back: its own word, else what the watchdog read.
 fn of_lane(state: &ApiState, lane: &Lane, last: Option<&LastRound>, now: Timestamp) -> Value {
-    let told = state.observer.standings().of(lane, now);
+    let told = state.standing(lane, now);
     let ask = state.inquiries.as_ref();
     let mut about = match (&told, last.and_then(|last| largest(last, lane))) {
         (Some(told), _) => {

@@ -1,3 +1,5 @@
+//! The search for how many connections a provider allows: what each answer does to it, with made-up times.
+
 use super::*;
 
 fn learnt(up: u32, opening: u32, settings: CongestionSettings) -> Congestion {

@@ -127,6 +127,13 @@ fn a_warm_up_lets_each_hour_and_each_day_have_its_share_and_no_more() {
         };
         assert_eq!(seen.0 / SECOND, expect.0 / SECOND, "{ahead} before one");
     }
+    // Before its lane has said a word, the hour is told all the same.
+    let used_up = WarmupShare { left: 0, ..warming() };
+    let silent = LaneStanding::over_cap(used_up).expect("used up");
+    assert_eq!((silent.why, silent.until), (Why::WarmupCap, Some(used_up.renewed_at)));
+    let second = project(NOW, Timestamp::NEVER, 1, Some(&silent), NOW);
+    assert_eq!(second, Projection::At(used_up.renewed_at));
+    assert_eq!(LaneStanding::over_cap(warming()), None);
     let never = LaneStanding {
         share: Some(WarmupShare { then: 0, ..warming() }),
         ..open()

@@ -102,7 +102,7 @@ async fn an_operator_sees_how_far_warm_ups_are() {
     }]);
     let seen = bed.get("/v1/admin/warmup").await.json()["data"][0].clone();
     let expected = json!({
-        "source": "new", "provider": "google", "state": "growing", "day": 1, "cap": 24, "used": 1, "allowed_now": 2,
+        "source": "new", "provider": "google", "state": "growing", "day": 1, "cap": 24, "used": 1, "allowed_now": 1,
         "more_at": "2024-10-04T01:00:00.000Z", "next_cap": 31,
         "answered_today": 0, "deferred_today": 0, "complaints_today": 0,
     });
