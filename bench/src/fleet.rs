@@ -55,6 +55,11 @@ pub(crate) struct Counted {
     pub(crate) commit_operations: f64,
 }
 
+/// What is measured is an engine with so many connections, not how fast a lane finds out that it may have them.
+fn pin(source: &str, connections: u32) -> String {
+    format!("\npins:\n  - {{source: {source}, provider: \"route:sink\", connections: {{exact: {connections}}}}}\n")
+}
+
 impl Fleet {
     /// Starts everything. With Redis, each engine has a source address of its own.
     pub(crate) async fn start(plan: &EnginePlan, engines: u32, fsync: Option<Fsync>) -> Result<Self> {
@@ -62,7 +67,8 @@ impl Fleet {
             if engines > 1 {
                 bail!("--engines: several engines need one store, so give --redis too");
             }
-            let engines = vec![Engine::start(plan, None).await?];
+            let extra = format!("{}{}", plan.extra, pin("default", plan.connections));
+            let engines = vec![Engine::start(&EnginePlan { extra, ..plan.clone() }, None).await?];
             return Ok(Self { engines, redis: None });
         };
         let mut options = RedisOptions::new().set("appendfsync", fsync.name());
@@ -76,9 +82,10 @@ impl Fleet {
         };
         for number in 1..=engines {
             let extra = format!(
-                "{}node: bench{number}\nsources:\n  - {{id: s{number}, ip: 127.0.0.{number}, ehlo: mta{number}.bench.test}}\n\
+                "{}{}node: bench{number}\nsources:\n  - {{id: s{number}, ip: 127.0.0.{number}, ehlo: mta{number}.bench.test}}\n\
                  store: \"{}\"\n",
                 plan.extra,
+                pin(&format!("s{number}"), plan.connections),
                 redis.url()
             );
             let key = fleet.engines.first().map(|first| first.key.clone());
