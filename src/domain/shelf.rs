@@ -16,7 +16,7 @@ const HELD: &str = "\u{1f}held";
 /// Where a Delivery waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shelf {
-    /// Under the lane itself: the first tenant's mail of all classes, and what a lane gave back.
+    /// Under the lane itself: what a lane gave back, of any tenant and class. It gives the most urgent first.
     Common(Lane),
     /// Beside the lane: one class of one tenant.
     Own(Lane, Class, TenantId),
@@ -28,10 +28,7 @@ impl Shelf {
     /// The shelf for mail of this class and tenant that has to wait for the lane.
     #[must_use]
     pub fn beside(lane: &Lane, class: Class, tenant: TenantId) -> Self {
-        match tenant == TenantId::FIRST {
-            true => Self::Common(lane.clone()),
-            false => Self::Own(lane.clone(), class, tenant),
-        }
+        Self::Own(lane.clone(), class, tenant)
     }
 
     /// The lane that its mail waits for; none where it waits for no lane.
@@ -155,13 +152,5 @@ mod tests {
         ];
         let parked: Vec<(Lane, u64)> = shelves.iter().map(|(shelf, count)| (shelf.name(), *count)).collect();
         assert_eq!(Shelf::by_lane(&parked), BTreeMap::from([(lane(), 7)]));
-    }
-
-    #[test]
-    fn the_first_tenant_waits_under_the_lane_itself() {
-        let shelf = |tenant| Shelf::beside(&lane(), Class::Broadcast, TenantId(tenant));
-        assert_eq!(shelf(1), Shelf::Common(lane()));
-        assert_eq!(shelf(2).lane(), Some(&lane()));
-        assert_eq!(shelf(2).tenant(), Some(TenantId(2)));
     }
 }

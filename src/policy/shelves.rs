@@ -3,8 +3,9 @@
 //! Takes which shelves of a lane hold mail, and how many places the lane has; gives a shelf and how many to lease from it.
 //! More urgent classes go first; every twelfth turn begins with the least urgent one and another one with the middle one,
 //! so that nothing starves. Within a class the tenants' shelves have their turns by weight (deficit round robin, a quantum of
-//! some deliveries at a time, since each turn is a call of the store). The common shelf of a lane counts as the first
-//! tenant's; what classes it holds is not known until it is asked. A shelf that gave less than was asked for is empty.
+//! some deliveries at a time, since each turn is a call of the store). The common shelf of a lane has turns beside the
+//! tenants' with the weight of the first one; what classes it holds is not known until it is asked. A shelf that gave less
+//! than was asked for is empty.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,21 +46,24 @@ pub struct Shelves {
 
 #[derive(Debug, Default)]
 struct OfLane {
-    /// Tenants whose shelf of a class may hold mail, in the order of their turns, with what is left of the turn.
-    rings: [VecDeque<(TenantId, usize)>; 3],
+    /// Whose shelf may hold mail of a class, in the order of their turns, with what is left of the turn.
+    rings: [VecDeque<(Whose, usize)>; 3],
     turns: u64,
 }
 
+/// A tenant's shelf, or the common one.
+type Whose = Option<TenantId>;
+
 impl OfLane {
-    fn add(&mut self, class: Class, tenant: TenantId) {
+    fn add(&mut self, class: Class, whose: Whose) {
         let ring = &mut self.rings[class.index()];
-        if !ring.iter().any(|(other, _)| *other == tenant) {
-            ring.push_back((tenant, 0));
+        if !ring.iter().any(|(other, _)| *other == whose) {
+            ring.push_back((whose, 0));
         }
     }
 
-    fn remove(&mut self, class: Class, tenant: TenantId) {
-        self.rings[class.index()].retain(|(other, _)| *other != tenant);
+    fn remove(&mut self, class: Class, whose: Whose) {
+        self.rings[class.index()].retain(|(other, _)| *other != whose);
     }
 
     fn is_empty(&self) -> bool {
@@ -76,9 +80,11 @@ impl Shelves {
                 let classes = Class::ALL
                     .into_iter()
                     .filter(|one| class.is_none_or(|class| class == *one));
-                classes.for_each(|class| of_lane.add(class, TenantId::FIRST));
+                classes.for_each(|class| of_lane.add(class, None));
             }
-            Shelf::Own(lane, class, tenant) => self.lanes.entry(lane.clone()).or_default().add(*class, *tenant),
+            Shelf::Own(lane, class, tenant) => {
+                self.lanes.entry(lane.clone()).or_default().add(*class, Some(*tenant));
+            }
             Shelf::Held(..) => {}
         }
     }
@@ -101,10 +107,11 @@ impl Shelves {
         of_lane.turns = number;
         let ring = &mut of_lane.rings[class.index()];
         let alone = ring.len() == 1;
-        let (tenant, left) = ring.front_mut()?;
-        let tenant = *tenant;
+        let (whose, left) = ring.front_mut()?;
+        let whose = *whose;
         if *left == 0 {
-            *left = QUANTUM * usize::try_from(weights.of(tenant)).unwrap_or(1);
+            let weight = weights.of(whose.unwrap_or(TenantId::FIRST));
+            *left = QUANTUM * usize::try_from(weight).unwrap_or(1);
         }
         let most = if alone { room } else { room.min(*left) };
         *left = left.saturating_sub(most);
@@ -112,7 +119,10 @@ impl Shelves {
             ring.rotate_left(1);
         }
         Some(Turn {
-            shelf: Shelf::beside(lane, class, tenant),
+            shelf: match whose {
+                Some(tenant) => Shelf::beside(lane, class, tenant),
+                None => Shelf::Common(lane.clone()),
+            },
             most,
             class,
         })
@@ -126,13 +136,13 @@ impl Shelves {
         };
         let is_empty = by_class.iter().sum::<usize>() < turn.most;
         match &turn.shelf {
-            Shelf::Own(_, class, tenant) if is_empty => of_lane.remove(*class, *tenant),
+            Shelf::Own(_, class, tenant) if is_empty => of_lane.remove(*class, Some(*tenant)),
             Shelf::Common(_) => {
                 // It gives the most urgent first: all before the last class that it gave is gone.
                 let last = Class::ALL.into_iter().rev().find(|class| by_class[class.index()] > 0);
                 let gone = |class: &Class| is_empty || last.is_some_and(|last| *class < last);
                 for class in Class::ALL.into_iter().filter(gone) {
-                    of_lane.remove(class, TenantId::FIRST);
+                    of_lane.remove(class, None);
                 }
             }
             Shelf::Own(..) | Shelf::Held(..) => {}
