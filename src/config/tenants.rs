@@ -9,6 +9,7 @@ use super::settings::{ConfigError, unfit};
 use super::words::{Positive, word};
 use crate::actors::tools::SourceSettings;
 use crate::domain::{Class, TenantId};
+use crate::policy::engagement::ENGAGED_MAX;
 use crate::policy::routing::SHARED_POOL;
 use crate::policy::shares::WEIGHT_MAX;
 use crate::policy::tenant_policy::{OneTenant, Policy, TenantSettings, Thresholds};
@@ -49,6 +50,7 @@ pub(super) struct RawTenants {
     complaints: TwoRates,
     sends_min: Positive,
     slow_share: Percent,
+    engaged_max: u32,
     each: Vec<RawTenant>,
 }
 
@@ -64,6 +66,7 @@ impl Default for RawTenants {
             complaints: rates(0.1, 0.3),
             sends_min: Positive(200),
             slow_share: Percent(10.0),
+            engaged_max: ENGAGED_MAX.try_into().unwrap_or(u32::MAX),
             each: Vec::new(),
         }
     }
@@ -120,6 +123,7 @@ pub(super) fn settings(raw: &RawTenants) -> Result<TenantSettings, ConfigError> 
             slow_share: raw.slow_share.0 / 100.0,
         },
         each,
+        engaged_max: usize::try_from(raw.engaged_max).unwrap_or(usize::MAX),
     })
 }
 

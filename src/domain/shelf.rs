@@ -1,10 +1,11 @@
 //! Where mail waits that cannot go to its lane yet.
 //!
 //! Stores park under a [`Lane`] and know nothing else. So that tenants share a lane by weight, each has shelves of its own
-//! beside the lane, one a class; mail of a stream that is paused or slowed waits on a shelf that belongs to no lane. This file
+//! beside the lane, one a class and one more for newsletters to engaged recipients, which go first; mail of a stream that is paused or slowed waits on a shelf that belongs to no lane. This file
 //! alone knows how the names of shelves look: takes a shelf, gives the name that stores park under, and back.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use super::{Class, Lane, ProviderId, SourceId, Stream, TenantId};
 
@@ -12,6 +13,8 @@ use super::{Class, Lane, ProviderId, SourceId, Stream, TenantId};
 const MARK: char = '\u{1f}';
 /// In place of a Source, for mail that waits for no lane.
 const HELD: &str = "\u{1f}held";
+/// Where a class stands in other names, for [`Shelf::Engaged`].
+const ENGAGED: &str = "engaged";
 
 /// Where a Delivery waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,22 +23,27 @@ pub enum Shelf {
     Common(Lane),
     /// Beside the lane: one class of one tenant.
     Own(Lane, Class, TenantId),
+    /// Beside the lane: broadcast of one tenant to recipients who are engaged.
+    Engaged(Lane, TenantId),
     /// Under no lane: the stream of this tenant is paused, or slowed down.
     Held(TenantId, Stream),
 }
 
 impl Shelf {
-    /// The shelf for mail of this class and tenant that has to wait for the lane.
+    /// The shelf for mail of this class and tenant that has to wait for the lane; only newsletters look at the recipient.
     #[must_use]
-    pub fn beside(lane: &Lane, class: Class, tenant: TenantId) -> Self {
-        Self::Own(lane.clone(), class, tenant)
+    pub fn beside(lane: &Lane, class: Class, tenant: TenantId, is_engaged: bool) -> Self {
+        match class {
+            Class::Broadcast if is_engaged => Self::Engaged(lane.clone(), tenant),
+            _ => Self::Own(lane.clone(), class, tenant),
+        }
     }
 
     /// The lane that its mail waits for; none where it waits for no lane.
     #[must_use]
     pub fn lane(&self) -> Option<&Lane> {
         match self {
-            Self::Common(lane) | Self::Own(lane, ..) => Some(lane),
+            Self::Common(lane) | Self::Own(lane, ..) | Self::Engaged(lane, _) => Some(lane),
             Self::Held(..) => None,
         }
     }
@@ -45,7 +53,7 @@ impl Shelf {
     pub fn tenant(&self) -> Option<TenantId> {
         match self {
             Self::Common(_) => None,
-            Self::Own(_, _, tenant) | Self::Held(tenant, _) => Some(*tenant),
+            Self::Own(_, _, tenant) | Self::Engaged(_, tenant) | Self::Held(tenant, _) => Some(*tenant),
         }
     }
 
@@ -54,10 +62,8 @@ impl Shelf {
     pub fn name(&self) -> Lane {
         match self {
             Self::Common(lane) => lane.clone(),
-            Self::Own(lane, class, tenant) => Lane {
-                source: lane.source.clone(),
-                provider: ProviderId::from(&*format!("{}{MARK}{tenant}{MARK}{class}", lane.provider)),
-            },
+            Self::Own(lane, class, tenant) => beside(lane, *tenant, class),
+            Self::Engaged(lane, tenant) => beside(lane, *tenant, ENGAGED),
             Self::Held(tenant, stream) => Lane {
                 source: SourceId::from(HELD),
                 provider: ProviderId::from(&*format!("{MARK}{tenant}{MARK}{}", stream.name())),
@@ -97,7 +103,18 @@ impl Shelf {
             source: name.source.clone(),
             provider: ProviderId::from(provider),
         };
+        if last == ENGAGED {
+            return Some(Self::Engaged(lane, tenant));
+        }
         Some(Self::Own(lane, last.parse().ok()?, tenant))
+    }
+}
+
+/// The name of a shelf of a tenant.
+fn beside(lane: &Lane, tenant: TenantId, which: impl Display) -> Lane {
+    Lane {
+        source: lane.source.clone(),
+        provider: ProviderId::from(&*format!("{}{MARK}{tenant}{MARK}{which}", lane.provider)),
     }
 }
 
@@ -118,6 +135,7 @@ mod tests {
         let mut shelves = vec![Shelf::Common(lane())];
         for tenant in [TenantId(0), TenantId(2), TenantId(22), TenantId(u32::MAX)] {
             shelves.extend(Class::ALL.map(|class| Shelf::Own(lane(), class, tenant)));
+            shelves.push(Shelf::Engaged(lane(), tenant));
             shelves.extend([Stream::Transactional, Stream::Broadcast].map(|stream| Shelf::Held(tenant, stream)));
         }
         for shelf in shelves {
@@ -148,9 +166,10 @@ mod tests {
         let shelves = [
             (Shelf::Common(lane()), 3),
             (Shelf::Own(lane(), Class::Broadcast, TenantId(2)), 4),
+            (Shelf::Engaged(lane(), TenantId(2)), 2),
             (Shelf::Held(TenantId(2), Stream::Broadcast), 5),
         ];
         let parked: Vec<(Lane, u64)> = shelves.iter().map(|(shelf, count)| (shelf.name(), *count)).collect();
-        assert_eq!(Shelf::by_lane(&parked), BTreeMap::from([(lane(), 7)]));
+        assert_eq!(Shelf::by_lane(&parked), BTreeMap::from([(lane(), 9)]));
     }
 }

@@ -7,12 +7,14 @@
 mod others;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::domain::{
     Blame, Cause, Class, Delivery, Lane, LaneAction, Next, Settlement, State, Stream, TenantId, Timestamp,
 };
+use crate::policy::engagement::{Engagement, Interest};
 use crate::policy::reputation::{Book, Happening, Subject, Tally, complaint, evidence};
 use crate::policy::shares::Weights;
 use crate::policy::tenant_policy::{Grade, OneTenant, Policy, Record, Standing, TenantSettings, concerns, judge};
@@ -70,6 +72,16 @@ pub struct Blocked {
     pub at: Timestamp,
 }
 
+/// What a Settlement tells of its recipient; nothing where mail did not come as far as the mailbox.
+fn interest_of(told: &Told<'_>) -> Option<Interest> {
+    let is_about_the_recipient = told.cause.is_some_and(|cause| cause.blame == Blame::Recipient);
+    match told.settlement.next {
+        Next::Final(State::Delivered) => Some(Interest::Took),
+        Next::Final(State::Bounced) if is_about_the_recipient => Some(Interest::TurnedAway),
+        _ => None,
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     settings: Arc<TenantSettings>,
@@ -88,6 +100,8 @@ struct Inner {
 pub struct Reputation {
     inner: Mutex<Inner>,
     view: RwLock<Arc<View>>,
+    /// Apart from the rest: it is asked for each newsletter that has to wait.
+    engagement: Mutex<Engagement<RandomState>>,
 }
 
 impl Reputation {
@@ -101,7 +115,23 @@ impl Reputation {
 
     /// Other settings from now on; what is known stays.
     pub fn configure(&self, settings: TenantSettings) {
+        self.engagement().keep_at_most(settings.engaged_max);
         self.inner().settings = Arc::new(settings);
+    }
+
+    fn engagement(&self) -> MutexGuard<'_, Engagement<RandomState>> {
+        self.engagement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A recipient took the tenant's mail, or turned away from it. Settlements are noted by [`Self::settled`] already.
+    pub fn note_interest(&self, tenant: TenantId, address: &str, interest: Interest) {
+        self.engagement().note(tenant, address, interest);
+    }
+
+    /// Whether the recipient of a Delivery is engaged, as far as is known.
+    #[must_use]
+    pub fn is_engaged(&self, delivery: &Delivery) -> bool {
+        self.engagement().is_engaged(delivery.tenant, &delivery.address)
     }
 
     /// What is configured for tenants.
@@ -162,6 +192,9 @@ impl Reputation {
         let mut changes = Vec::new();
         let mut turned = false;
         for one in told {
+            if let Some(interest) = interest_of(&one) {
+                self.note_interest(one.delivery.tenant, &one.delivery.address, interest);
+            }
             turned |= inner.blocks(&one, now);
             let evidence = evidence(one.delivery, one.settlement, one.cause, one.lane, one.domain);
             turned |= inner.count(&evidence, now);

@@ -16,6 +16,7 @@ pub mod dial_guard;
 pub mod dip;
 pub mod domain_hold;
 pub mod dot_guard;
+pub mod engagement;
 pub mod fairness;
 pub mod hold;
 pub mod knock;

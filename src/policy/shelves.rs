@@ -5,7 +5,8 @@
 //! so that nothing starves. Within a class the tenants' shelves have their turns by weight (deficit round robin, a quantum of
 //! some deliveries at a time, since each turn is a call of the store). The common shelf of a lane has turns beside the
 //! tenants' with the weight of the first one; what classes it holds is not known until it is asked. A shelf that gave less
-//! than was asked for is empty.
+//! than was asked for is empty. While newsletters of a tenant to engaged recipients wait, three of four that it
+//! gives are such.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,6 +15,8 @@ use crate::domain::{Class, Lane, Shelf, TenantId};
 
 /// One turn in this many begins with the least urgent class.
 pub const TURNS_FOR_THE_LEAST_URGENT: u64 = 12;
+/// For so many newsletters to engaged recipients one goes to another one, so that those do not starve.
+const ENGAGED_TO_ONE: i64 = 3;
 /// Deliveries of a tenant of weight 1 in one turn.
 const QUANTUM: usize = 16;
 
@@ -46,24 +49,86 @@ pub struct Shelves {
 
 #[derive(Debug, Default)]
 struct OfLane {
-    /// Whose shelf may hold mail of a class, in the order of their turns, with what is left of the turn.
-    rings: [VecDeque<(Whose, usize)>; 3],
+    /// Whose shelves may hold mail of a class, in the order of their turns.
+    rings: [VecDeque<Place>; 3],
     turns: u64,
 }
 
 /// A tenant's shelf, or the common one.
 type Whose = Option<TenantId>;
 
-impl OfLane {
-    fn add(&mut self, class: Class, whose: Whose) {
-        let ring = &mut self.rings[class.index()];
-        if !ring.iter().any(|(other, _)| *other == whose) {
-            ring.push_back((whose, 0));
+/// The place of a tenant, or of the common shelf, in a ring.
+#[derive(Debug)]
+struct Place {
+    whose: Whose,
+    /// Of its turn.
+    left: usize,
+    /// Asked for engaged recipients, and not made good to the others yet.
+    owed: i64,
+    /// Whether its shelf for engaged recipients may hold mail.
+    engaged: bool,
+    /// Whether its shelf for all others may.
+    strangers: bool,
+}
+
+impl Place {
+    fn new(whose: Whose) -> Self {
+        Self {
+            whose,
+            left: 0,
+            owed: 0,
+            engaged: false,
+            strangers: false,
         }
     }
 
-    fn remove(&mut self, class: Class, whose: Whose) {
-        self.rings[class.index()].retain(|(other, _)| *other != whose);
+    fn half(&mut self, engaged: bool) -> &mut bool {
+        if engaged {
+            &mut self.engaged
+        } else {
+            &mut self.strangers
+        }
+    }
+
+    /// Whether the engaged ones go next.
+    fn is_for_engaged(&self) -> bool {
+        let quantum = i64::try_from(QUANTUM).unwrap_or(i64::MAX);
+        self.engaged && !(self.strangers && self.owed >= ENGAGED_TO_ONE * quantum)
+    }
+
+    /// Chooses which of its two shelves gives `most` now. Gives whether it is the one for engaged recipients.
+    fn choose(&mut self, most: usize) -> bool {
+        let for_engaged = self.is_for_engaged();
+        let most = i64::try_from(most).unwrap_or(0);
+        self.owed = match (self.engaged && self.strangers, for_engaged) {
+            (true, true) => self.owed + most,
+            (true, false) => self.owed - ENGAGED_TO_ONE * most,
+            (false, _) => 0,
+        };
+        for_engaged
+    }
+}
+
+impl OfLane {
+    fn add(&mut self, class: Class, whose: Whose, engaged: bool) {
+        let ring = &mut self.rings[class.index()];
+        if let Some(place) = ring.iter_mut().find(|place| place.whose == whose) {
+            *place.half(engaged) = true;
+            return;
+        }
+        let mut place = Place::new(whose);
+        *place.half(engaged) = true;
+        ring.push_back(place);
+    }
+
+    fn remove(&mut self, class: Class, whose: Whose, engaged: bool) {
+        let ring = &mut self.rings[class.index()];
+        ring.retain_mut(|place| {
+            if place.whose == whose {
+                *place.half(engaged) = false;
+            }
+            place.engaged || place.strangers
+        });
     }
 
     fn is_empty(&self) -> bool {
@@ -80,10 +145,15 @@ impl Shelves {
                 let classes = Class::ALL
                     .into_iter()
                     .filter(|one| class.is_none_or(|class| class == *one));
-                classes.for_each(|class| of_lane.add(class, None));
+                classes.for_each(|class| of_lane.add(class, None, false));
             }
             Shelf::Own(lane, class, tenant) => {
-                self.lanes.entry(lane.clone()).or_default().add(*class, Some(*tenant));
+                let of_lane = self.lanes.entry(lane.clone()).or_default();
+                of_lane.add(*class, Some(*tenant), false);
+            }
+            Shelf::Engaged(lane, tenant) => {
+                let of_lane = self.lanes.entry(lane.clone()).or_default();
+                of_lane.add(Class::Broadcast, Some(*tenant), true);
             }
             Shelf::Held(..) => {}
         }
@@ -107,25 +177,21 @@ impl Shelves {
         of_lane.turns = number;
         let ring = &mut of_lane.rings[class.index()];
         let alone = ring.len() == 1;
-        let (whose, left) = ring.front_mut()?;
-        let whose = *whose;
-        if *left == 0 {
-            let weight = weights.of(whose.unwrap_or(TenantId::FIRST));
-            *left = QUANTUM * usize::try_from(weight).unwrap_or(1);
+        let place = ring.front_mut()?;
+        if place.left == 0 {
+            let weight = weights.of(place.whose.unwrap_or(TenantId::FIRST));
+            place.left = QUANTUM * usize::try_from(weight).unwrap_or(1);
         }
-        let most = if alone { room } else { room.min(*left) };
-        *left = left.saturating_sub(most);
-        if *left == 0 {
+        let most = if alone { room } else { room.min(place.left) };
+        place.left = place.left.saturating_sub(most);
+        let shelf = match place.whose {
+            Some(tenant) => Shelf::beside(lane, class, tenant, place.choose(most)),
+            None => Shelf::Common(lane.clone()),
+        };
+        if place.left == 0 {
             ring.rotate_left(1);
         }
-        Some(Turn {
-            shelf: match whose {
-                Some(tenant) => Shelf::beside(lane, class, tenant),
-                None => Shelf::Common(lane.clone()),
-            },
-            most,
-            class,
-        })
+        Some(Turn { shelf, most, class })
     }
 
     /// What a turn brought: the deliveries of each class, by [`Class::index`].
@@ -136,16 +202,17 @@ impl Shelves {
         };
         let is_empty = by_class.iter().sum::<usize>() < turn.most;
         match &turn.shelf {
-            Shelf::Own(_, class, tenant) if is_empty => of_lane.remove(*class, Some(*tenant)),
+            Shelf::Own(_, class, tenant) if is_empty => of_lane.remove(*class, Some(*tenant), false),
+            Shelf::Engaged(_, tenant) if is_empty => of_lane.remove(Class::Broadcast, Some(*tenant), true),
             Shelf::Common(_) => {
                 // It gives the most urgent first: all before the last class that it gave is gone.
                 let last = Class::ALL.into_iter().rev().find(|class| by_class[class.index()] > 0);
                 let gone = |class: &Class| is_empty || last.is_some_and(|last| *class < last);
                 for class in Class::ALL.into_iter().filter(gone) {
-                    of_lane.remove(class, None);
+                    of_lane.remove(class, None, false);
                 }
             }
-            Shelf::Own(..) | Shelf::Held(..) => {}
+            Shelf::Own(..) | Shelf::Engaged(..) | Shelf::Held(..) => {}
         }
         if of_lane.is_empty() {
             self.lanes.remove(lane);
@@ -203,6 +270,29 @@ mod tests {
         for (share, expect) in shares.into_iter().zip([1_000_usize, 1_000, 2_000]) {
             assert!(share.abs_diff(expect) * 20 <= expect, "within 5 %: {shares:?}");
         }
+    }
+
+    #[test]
+    fn engaged_recipients_go_first_but_for_one_in_four_and_cost_their_tenant_its_own_share() {
+        let mut shelves = Shelves::default();
+        let engaged = Shelf::Engaged(lane(), TenantId(2));
+        let all = [engaged.clone(), own(Class::Broadcast, 2), own(Class::Broadcast, 3)];
+        let mut held: BTreeMap<Shelf, [usize; 3]> = all.iter().map(|shelf| (shelf.clone(), [0, 0, 10_000])).collect();
+        all.iter().for_each(|shelf| shelves.add(shelf, None));
+        given(&mut shelves, &mut held, &Weights::default(), 4_000);
+        let taken = |shelf: &Shelf| 10_000 - held[shelf][2];
+        let shares = all.each_ref().map(taken);
+        assert!(shares[2].abs_diff(2_000) <= 50, "two tenants, two halves: {shares:?}");
+        assert!(shares[0].abs_diff(1_500) <= 50, "three of four: {shares:?}");
+        // No engaged ones are left: the others have every turn.
+        held.insert(engaged, [0; 3]);
+        let left = held.values().map(|left| left[2]).sum();
+        given(&mut shelves, &mut held, &Weights::default(), left);
+        assert!(held.values().all(|left| left[2] == 0), "{held:?}");
+        while let Some(turn) = shelves.turn(&lane(), |_, _| 5, &Weights::default()) {
+            shelves.took(&turn, [0; 3]);
+        }
+        assert!(!shelves.hold_any(&lane()));
     }
 
     #[test]

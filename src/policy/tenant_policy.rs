@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::engagement::ENGAGED_MAX;
 use super::reputation::{Counts, Tally};
 use super::shares::Weights;
 use crate::domain::{Class, Stream, TenantId, Timestamp};
@@ -99,6 +100,8 @@ pub struct TenantSettings {
     pub thresholds: Thresholds,
     /// Single ones.
     pub each: BTreeMap<TenantId, OneTenant>,
+    /// Engaged recipients that are remembered.
+    pub engaged_max: usize,
 }
 
 impl Default for TenantSettings {
@@ -107,6 +110,7 @@ impl Default for TenantSettings {
             policy: Policy::Standard,
             thresholds: Thresholds::default(),
             each: BTreeMap::new(),
+            engaged_max: ENGAGED_MAX,
         }
     }
 }

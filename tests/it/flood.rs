@@ -113,7 +113,7 @@ impl World {
 
     /// So much broadcast of a tenant waits from now on.
     fn flooded(mut self, tenant: u32, count: usize) -> Self {
-        let shelf = Shelf::beside(&self.lane, Class::Broadcast, TenantId(tenant));
+        let shelf = Shelf::beside(&self.lane, Class::Broadcast, TenantId(tenant), false);
         self.shelves.add(&shelf, Some(Class::Broadcast));
         self.flood.insert(shelf, count);
         self
@@ -130,7 +130,7 @@ impl World {
             self.credit.left -= 1;
             return self.room.offer(&self.site, Class::Critical, piece);
         }
-        let shelf = Shelf::beside(&self.lane, Class::Critical, piece.tenant);
+        let shelf = Shelf::beside(&self.lane, Class::Critical, piece.tenant, false);
         self.shelves.add(&shelf, Some(Class::Critical));
         self.store.entry(shelf).or_default().push(piece);
     }

@@ -150,7 +150,7 @@ impl Scheduler {
         for shelf in names.iter().map(Shelf::of) {
             self.shelves.add(&shelf, None);
             match shelf {
-                Shelf::Common(lane) | Shelf::Own(lane, ..) => {
+                Shelf::Common(lane) | Shelf::Own(lane, ..) | Shelf::Engaged(lane, _) => {
                     lanes.insert(lane);
                 }
                 Shelf::Held(tenant, stream) => self.held.add(tenant, stream),
@@ -185,7 +185,8 @@ impl Scheduler {
     pub(super) fn shelved(&self, leased: &Leased, lane: &Lane) -> Shelved {
         let shut_until = self.lanes.get(lane).and_then(|credit| credit.shut_until);
         let (class, tenant) = (leased.delivery.class, leased.delivery.tenant);
-        let shelf = Shelf::beside(lane, class, tenant);
+        let is_engaged = class == Class::Broadcast && self.tools.reputation.is_engaged(&leased.delivery);
+        let shelf = Shelf::beside(lane, class, tenant, is_engaged);
         let mut parking = returns::parking(leased.lease(), lane, shut_until);
         parking.lane = shelf.name();
         Shelved { parking, shelf, class }
@@ -200,7 +201,7 @@ impl Scheduler {
         for one in shelved {
             match one.shelf {
                 Shelf::Held(tenant, stream) => self.held.add(tenant, stream),
-                Shelf::Common(_) | Shelf::Own(..) => {
+                Shelf::Common(_) | Shelf::Own(..) | Shelf::Engaged(..) => {
                     shelves.insert((one.shelf, one.class));
                 }
             }

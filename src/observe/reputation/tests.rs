@@ -44,6 +44,28 @@ fn one_bad_list_is_paused_and_nobody_else_is() {
 }
 
 #[test]
+fn who_was_delivered_to_is_engaged_until_the_mailbox_is_gone() {
+    let reputation = Reputation::default();
+    let newsletter = delivery(2, Class::Broadcast);
+    assert!(!reputation.is_engaged(&newsletter));
+    tell(&reputation, 2, Class::Critical, false, 1, Timestamp(1));
+    assert!(reputation.is_engaged(&newsletter), "whatever was taken");
+    assert!(
+        !reputation.is_engaged(&delivery(3, Class::Broadcast)),
+        "with nobody else"
+    );
+    tell(&reputation, 2, Class::Broadcast, true, 1, Timestamp(2));
+    assert!(!reputation.is_engaged(&newsletter));
+    reputation.note_interest(newsletter.tenant, &newsletter.address, Interest::Took);
+    assert!(reputation.is_engaged(&newsletter), "an open, say");
+    reputation.configure(TenantSettings {
+        engaged_max: 0,
+        ..TenantSettings::default()
+    });
+    assert!(!reputation.is_engaged(&newsletter), "nobody may be kept");
+}
+
+#[test]
 fn a_strict_tenant_keeps_its_codes_alone() {
     let mut settings = TenantSettings::default();
     let one = OneTenant {

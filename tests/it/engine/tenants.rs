@@ -210,6 +210,31 @@ async fn who_comes_second_gets_its_share_of_a_lane_at_once() {
 }
 
 #[actix_web::test]
+async fn newsletters_to_those_who_took_mail_before_go_first_where_not_all_can() {
+    let receiver = behaving(Behaviour::default()).await;
+    let bed = Bed::new(paced(&receiver, 1, 100.0)).await;
+    let http = bed.http();
+    flood(&http, "acme.test", "transactional", "reader", 40).await;
+    let all_came = |count| receiver.ledger().wait_for_total(count, WITHIN);
+    all_came(40).await.expect("they are known now");
+    // Strangers first, more than the lane has places for; the readers come last.
+    flood(&http, "acme.test", "broadcast", "stranger", 600).await;
+    flood(&http, "acme.test", "broadcast", "reader", 40).await;
+    let gone = held(&receiver, "stranger");
+    all_came(680).await.expect("everything goes out");
+    let records = receiver.ledger().records();
+    let is_reader = |index: &usize| records[*index].recipient.starts_with("reader");
+    assert_eq!((40..680).filter(is_reader).count(), 40);
+    let last = (40..680).rfind(is_reader).expect("a reader");
+    let between = (last - 79).saturating_sub(gone);
+    // What stood in the lane already, and one of four meanwhile.
+    assert!(
+        between <= 150,
+        "{between} strangers went before the last reader, beside {gone}"
+    );
+}
+
+#[actix_web::test]
 async fn a_code_passes_a_flood_of_newsletters_in_its_lane() {
     let receiver = behaving(Behaviour {
         message_delay_ms: 20,
