@@ -43,7 +43,7 @@ pub enum IspMessage {
     /// A session is up and asks for work.
     Next(SourceId, Arc<str>, oneshot::Sender<Work>),
     /// A session came up.
-    Opened(SourceId, Arc<str>),
+    Opened(SourceId, Arc<str>, Timestamp),
     /// A session did not come up; the last thing that was tried.
     OpenFailed(SourceId, Arc<str>, Box<Attempt>),
     /// A session could not begin the work it got.
@@ -260,11 +260,11 @@ impl Isp {
         }
     }
 
-    fn opened(&mut self, source: &SourceId, site: &Arc<str>) {
+    fn opened(&mut self, source: &SourceId, site: &Arc<str>, ordered: Timestamp) {
         let now = self.now();
         if let Some(state) = self.lanes.get_mut(source) {
             let up = self.tools.live.of(&state.lane).up;
-            state.room.opened(site, up, now);
+            state.room.opened(site, ordered, up, now);
             state.works_again(&self.scheduler);
         }
     }
@@ -434,7 +434,7 @@ impl Part for Isp {
                 self.pump(&source, context);
             }
             IspMessage::Next(source, site, session) => self.next(&source, &site, session, context),
-            IspMessage::Opened(source, site) => self.opened(&source, &site),
+            IspMessage::Opened(source, site, ordered) => self.opened(&source, &site, ordered),
             IspMessage::OpenFailed(source, site, attempt) => {
                 self.open_failed(&source, &site, &attempt);
                 self.pump(&source, context);

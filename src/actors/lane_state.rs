@@ -188,6 +188,7 @@ impl LaneState {
                 destination,
                 messages_max: self.room.messages_per_connection(),
                 isp,
+                ordered: tools.surroundings.clock.now(),
                 live: tools.live.opening(&self.lane),
             };
             sender.try_send(SenderMessage::Open(Box::new(order)))

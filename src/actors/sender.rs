@@ -10,7 +10,9 @@ use super::session::{self, SessionPlan};
 use super::settler::Settler;
 use super::supervisor::{Handle, Part, PartContext};
 use super::tools::{LiveGuard, SourceSettings, Tools};
-use crate::domain::{Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Fence, Lane, MessageId, Stage};
+use crate::domain::{
+    Attempt, AttemptOutcome, DeliveryId, Destination, Failure, Fence, Lane, MessageId, Stage, Timestamp,
+};
 
 /// What an ISP actor orders.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct OpenOrder {
     pub messages_max: u32,
     /// Whom to ask for work.
     pub isp: Handle<Isp>,
+    /// When it was ordered.
+    pub ordered: Timestamp,
     /// Counts the connection while it lives.
     pub live: LiveGuard,
 }

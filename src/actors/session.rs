@@ -117,13 +117,8 @@ async fn converse(plan: &mut SessionPlan, in_hand: &Mutex<InHand>) {
     in_hand.lock().unwrap_or_else(PoisonError::into_inner).up = true;
     let source = plan.order.lane.source.clone();
     let site = Arc::clone(&plan.order.destination.site);
-    if plan
-        .order
-        .isp
-        .send(IspMessage::Opened(source.clone(), Arc::clone(&site)))
-        .await
-        .is_err()
-    {
+    let opened = IspMessage::Opened(source.clone(), Arc::clone(&site), plan.order.ordered);
+    if plan.order.isp.send(opened).await.is_err() {
         return session.quit().await;
     }
     for before in 0..plan.order.messages_max {
@@ -232,7 +227,7 @@ async fn open_failed(plan: &SessionPlan, stage: Stage, outcome: AttemptOutcome, 
         host,
         address,
         tls: false,
-        started_at: now,
+        started_at: plan.order.ordered,
         ended_at: now,
         stage,
         outcome,

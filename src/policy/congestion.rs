@@ -214,6 +214,12 @@ impl Congestion {
         self.ceiling
     }
 
+    /// Never more than this.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        self.settings.most
+    }
+
     /// Whether one more may be opened while so many are `up` and `opening`.
     pub fn open(&mut self, up: u32, opening: u32, now: Timestamp) -> Opening {
         let total = up + opening;
@@ -348,6 +354,13 @@ impl Congestion {
         }
         self.lower(held, now);
         Some(old).filter(|old| *old != self.target())
+    }
+
+    /// A connection hung until it was given up: some host is dead, which tells nothing of a ceiling.
+    pub fn on_hung(&mut self) {
+        self.trial = None;
+        self.probing = false;
+        self.unnamed_noise += NOISE_WEIGHT * (1.0 - self.unnamed_noise);
     }
 
     /// One that was under way at a refusal that set the ceiling was refused too: it held no place.

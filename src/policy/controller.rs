@@ -203,6 +203,12 @@ impl Controller {
         }
     }
 
+    /// Never more connections than this.
+    #[must_use]
+    pub fn connections_most(&self) -> u32 {
+        self.connections.most()
+    }
+
     /// Whether one more connection may be opened while so many are `up` and `opening`. A canary has the lane for itself.
     pub fn open(&mut self, up: u32, opening: u32, now: Timestamp) -> Opening {
         match self.standstill.standing(now) {
@@ -269,6 +275,11 @@ impl Controller {
             }
             LaneAction::Stop(asked) => self.stop(asked, now, now),
         }
+    }
+
+    /// A connection hung until it was given up: it held no place, so that it says nothing of how many there are.
+    pub fn on_open_hung(&mut self) {
+        self.connections.on_hung();
     }
 
     /// The provider answered a message while so many connections were up and opening.

@@ -234,6 +234,17 @@ impl LaneGate {
         self.shut_until(now).is_some()
     }
 
+    /// Connections that the lane never has more of.
+    #[must_use]
+    pub fn connections_most(&self) -> u32 {
+        self.controller.connections_most()
+    }
+
+    /// A connection hung until it was given up, beside others that are up: some host never answers.
+    pub fn on_open_hung(&mut self) {
+        self.controller.on_open_hung();
+    }
+
     /// A connection for which a permit was given will never be heard of.
     pub fn on_open_lost(&mut self) {
         self.breaker.on_canary_lost();

@@ -5,7 +5,8 @@
 //! Sessions belong to a site: the same provider may serve other domains on other hosts. More urgent classes go first; every
 //! twelfth turn goes to the least urgent one, so that nothing starves; within a class tenants share by weight
 //! ([`crate::policy::shares`]). While codes come through a lane of some width, one of its sessions is kept for them: a code
-//! then waits for no newsletter, unless codes alone fill the lane. A shut lane hands everything back.
+//! then waits for no newsletter, unless codes alone fill the lane. A connection that hangs holds no place of the lane, within the
+//! pins. A shut lane hands everything back.
 //!
 //! Generic over the work, so that it knows nothing of leases. Never opens, sends or sleeps itself.
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::domain::{Class, LaneAction, Timestamp};
 use crate::policy::controller::{Answer, Evidence};
 use crate::policy::lane_gate::{LaneGate, Live, Permit};
+use crate::policy::openings::{ConnectTime, Openings};
 use crate::policy::shares::{OfTenant, Shares, Weights};
 use crate::policy::shelves::order_of_classes;
 
@@ -25,6 +27,11 @@ const WIDTH_TO_KEEP_ONE: u32 = 5;
 const CODES_IN_A_ROW: u64 = 5;
 /// A session is kept for so long after the last code.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// So many connections that hang hold no place of the lane, for each one that is up.
+const HANGING_BESIDE_ONE: usize = 4;
+/// So many where none is up: the next host is knocked at while the first two do not answer.
+const HANGING_ALONE: usize = 2;
 
 /// What the owner of the room should do.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,13 +88,14 @@ pub struct LaneRoom<T> {
     weights: Weights,
     /// Since when codes have come without a long pause: when the last one was seen to wait.
     code_at: Option<Timestamp>,
+    connect_time: ConnectTime,
 }
 
 #[derive(Debug)]
 struct Site<T> {
     queues: [Shares<T>; 3],
     idle: VecDeque<(u64, Timestamp)>,
-    opening: usize,
+    opening: Openings,
 }
 
 impl<T> Default for Site<T> {
@@ -95,7 +103,7 @@ impl<T> Default for Site<T> {
         Self {
             queues: [Shares::default(), Shares::default(), Shares::default()],
             idle: VecDeque::new(),
-            opening: 0,
+            opening: Openings::default(),
         }
     }
 }
@@ -117,7 +125,7 @@ impl<T> Site<T> {
     }
 
     fn is_unused(&self) -> bool {
-        self.opening == 0 && self.idle.is_empty() && self.queues.iter().all(Shares::is_empty)
+        self.opening.is_empty() && self.idle.is_empty() && self.queues.iter().all(Shares::is_empty)
     }
 }
 
@@ -134,6 +142,7 @@ impl<T: OfTenant> LaneRoom<T> {
             idle_longest,
             weights: Weights::default(),
             code_at: None,
+            connect_time: ConnectTime::default(),
         }
     }
 
@@ -202,28 +211,38 @@ impl<T: OfTenant> LaneRoom<T> {
             .push_back((ticket, now));
     }
 
-    /// A session that was being opened is up; `up` counts it.
-    pub fn opened(&mut self, site: &Arc<str>, up: u32, now: Timestamp) {
-        self.no_longer_opening(site);
-        self.gate.on_opened(self.live(up), now);
+    /// A session whose opening was `begun` then is up; `up` counts it.
+    pub fn opened(&mut self, site: &Arc<str>, begun: Timestamp, up: u32, now: Timestamp) {
+        self.no_longer_opening(site, begun);
+        self.connect_time.on_up(now.since(begun));
+        self.gate.on_opened(self.live(up, now), now);
     }
 
-    /// A session could not be opened while `up` others are up.
-    pub fn open_failed(&mut self, site: &Arc<str>, action: LaneAction, up: u32, now: Timestamp) {
-        self.no_longer_opening(site);
-        self.gate.on_open_failed(action, self.live(up), now);
+    /// A session whose opening was `begun` then could not be opened while `up` others are up. One that hung without a word
+    /// held no place, and tells nothing of how many there are.
+    pub fn open_failed(&mut self, site: &Arc<str>, begun: Timestamp, action: LaneAction, up: u32, now: Timestamp) {
+        self.no_longer_opening(site, begun);
+        let hung = now.since(begun) > self.connect_time.patience();
+        let live = self.live(up, now);
+        if hung && action == LaneAction::None && up > 0 {
+            self.gate.on_open_hung();
+        } else {
+            self.gate.on_open_failed(action, live, now);
+        }
     }
 
     /// A session was not opened after all, and the provider has no part in it.
     pub fn open_withdrawn(&mut self, site: &Arc<str>) {
-        self.no_longer_opening(site);
+        if let Some(site) = self.sites.get_mut(site) {
+            site.opening.withdraw();
+        }
         self.gate.on_open_lost();
     }
 
     /// The provider answered a message. Its session is busy until it asks again.
     pub fn answered(&mut self, report: Report, up: u32, now: Timestamp) {
         let idle = self.sites.values().map(|site| site.idle.len()).sum::<usize>();
-        let live = self.live(up);
+        let live = self.live(up, now);
         let answer = Answer {
             action: report.action,
             delivered: report.delivered,
@@ -282,7 +301,7 @@ impl<T: OfTenant> LaneRoom<T> {
 
     /// No connection of the lane is up or being opened: whoever was thought to open one has died without a word.
     pub fn nobody_is_coming(&mut self) {
-        self.sites.values_mut().for_each(|site| site.opening = 0);
+        self.sites.values_mut().for_each(|site| site.opening.clear());
         self.gate.on_nobody_left();
     }
 
@@ -380,19 +399,28 @@ impl<T: OfTenant> LaneRoom<T> {
         steps: &mut Vec<Step<T>>,
         again: &mut Option<Timestamp>,
     ) {
-        let mut live = live;
+        let patience = self.connect_time.patience();
+        let pin = self.gate.connections_most();
+        let mut spare = pin.saturating_sub(live.up.saturating_add(live.opening));
+        let mut live = self.without_hanging(live, now);
         let mut short_of_connections = false;
         for (name, site) in &mut self.sites {
+            let hanging = site.opening.hanging(patience, now);
             // Where a session waits for the pace of the lane, another one would only wait beside it.
             let wanted = match site.idle.len() <= kept {
-                true => site.queued().saturating_sub(site.opening),
+                true => site.queued().saturating_sub(site.opening.len() - hanging),
                 false => 0,
             };
             for _ in 0..wanted {
-                match self.gate.open(live, now) {
+                let permit = match spare {
+                    0 => Permit::Full,
+                    _ => self.gate.open(live, now),
+                };
+                match permit {
                     Permit::Go => {
                         live.opening += 1;
-                        site.opening += 1;
+                        spare -= 1;
+                        site.opening.begin(now);
                         steps.push(Step::Open { site: Arc::clone(name) });
                     }
                     Permit::Wait(until) => {
@@ -400,7 +428,10 @@ impl<T: OfTenant> LaneRoom<T> {
                         break;
                     }
                     Permit::Full => {
-                        short_of_connections |= site.opening == 0;
+                        short_of_connections |= site.opening.is_empty();
+                        if let Some(hangs_at) = site.opening.next_hangs_at(patience, now) {
+                            *again = earliest(*again, hangs_at);
+                        }
                         break;
                     }
                 }
@@ -424,18 +455,29 @@ impl<T: OfTenant> LaneRoom<T> {
         }
     }
 
-    /// Those up, and those that this room believes are on their way.
-    fn live(&self, up: u32) -> Live {
-        let opening = self.sites.values().map(|site| site.opening).sum::<usize>();
+    /// Those up, and those that this room believes are on their way and do not hang.
+    fn live(&self, up: u32, now: Timestamp) -> Live {
+        let opening = self.sites.values().map(|site| site.opening.len()).sum::<usize>();
+        let opening = u32::try_from(opening).unwrap_or(u32::MAX);
+        self.without_hanging(Live { up, opening }, now)
+    }
+
+    fn without_hanging(&self, live: Live, now: Timestamp) -> Live {
+        let patience = self.connect_time.patience();
+        let hanging = |site: &Site<T>| site.opening.hanging(patience, now);
+        let hanging = self.sites.values().map(hanging).sum::<usize>();
+        let up = usize::try_from(live.up).unwrap_or(usize::MAX);
+        let at_most = up.saturating_mul(HANGING_BESIDE_ONE).max(HANGING_ALONE);
+        let hanging = u32::try_from(hanging.min(at_most)).unwrap_or(u32::MAX);
         Live {
-            up,
-            opening: u32::try_from(opening).unwrap_or(u32::MAX),
+            opening: live.opening.saturating_sub(hanging),
+            ..live
         }
     }
 
-    fn no_longer_opening(&mut self, site: &Arc<str>) {
+    fn no_longer_opening(&mut self, site: &Arc<str>, begun: Timestamp) {
         if let Some(site) = self.sites.get_mut(site) {
-            site.opening = site.opening.saturating_sub(1);
+            site.opening.end(begun);
         }
     }
 }

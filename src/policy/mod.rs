@@ -27,6 +27,7 @@ pub mod let_through;
 pub mod lowered;
 pub mod mx;
 pub mod netblock;
+pub mod openings;
 pub mod ownership;
 pub mod pace;
 pub mod pace_settings;

@@ -181,7 +181,7 @@ impl World {
                 Step::Open { site } => {
                     self.up += 1;
                     self.tickets += 1;
-                    self.room.opened(&site, self.up, self.now);
+                    self.room.opened(&site, self.now, self.up, self.now);
                     self.happens.push(Reverse((self.now, Happens::Free(self.tickets))));
                 }
                 Step::Close { .. } => self.up -= 1,

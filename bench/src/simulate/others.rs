@@ -140,8 +140,8 @@ fn twice_an_hour(hits: &mut VecDeque<u64>, now: Timestamp) -> bool {
 impl Algorithm for Other {
     fn on_news(&mut self, news: News, live: Live, now: Timestamp) {
         match news {
-            News::Opened | News::Lost(..) => {}
-            News::OpenFailed(_) => self.bad(now),
+            News::Opened(_) | News::Lost(..) => {}
+            News::OpenFailed(..) => self.bad(now),
             News::Delivered(_) => self.good(live),
             News::Refused(refusal, ..) => self.refused(refusal, now),
             News::Idle(session) => self.idle.push_back(session),

@@ -109,11 +109,14 @@ impl Algorithm for Ours {
     fn on_news(&mut self, news: News, live: Live, now: Timestamp) {
         let site = Arc::clone(&self.site);
         match news {
-            News::Opened => self.room.opened(&site, live.up, now),
-            News::OpenFailed(ConnectAnswer::TooMany) => {
-                self.room.open_failed(&site, LaneAction::FewerConnections, live.up, now);
+            News::Opened(begun) => self.room.opened(&site, begun, live.up, now),
+            News::OpenFailed(answer, begun) => {
+                let action = match answer {
+                    ConnectAnswer::TooMany => LaneAction::FewerConnections,
+                    _ => LaneAction::None,
+                };
+                self.room.open_failed(&site, begun, action, live.up, now);
             }
-            News::OpenFailed(_) => self.room.open_failed(&site, LaneAction::None, live.up, now),
             News::Delivered(started) => self.answered(LaneAction::None, true, started, 0, live.up, now),
             News::Refused(refusal, started, before) => {
                 let action = match refusal {

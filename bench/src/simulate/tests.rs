@@ -232,3 +232,11 @@ fn every_scenario_file_is_valid_and_has_a_capacity() {
     }
     assert!(names.len() >= 20);
 }
+
+#[test]
+fn hosts_that_never_answer_cost_the_others_no_places() {
+    let receiver = scenario("connections: 20\nbad_backends: {share: 0.5, answer: timeout}");
+    let outcome = ours(&receiver, 3, 600);
+    let used = delivered(&outcome, 300, 600) / capacity(&receiver, 300, 600);
+    assert!(used >= 0.9, "{used}");
+}

@@ -32,10 +32,10 @@ pub(crate) enum Wish {
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
-    /// A session is up.
-    Opened,
-    /// A session was refused or failed.
-    OpenFailed(ConnectAnswer),
+    /// A session whose opening was begun at this time is up.
+    Opened(Timestamp),
+    /// A session whose opening was begun at this time was refused or failed.
+    OpenFailed(ConnectAnswer, Timestamp),
     /// A message that was given at this time was delivered.
     Delivered(Timestamp),
     /// One was refused, on a connection that had carried so many.
@@ -122,12 +122,21 @@ impl Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Up(u64),
-    Failed(u8),
+    Up(u64, u64),
+    Failed(u8, u64),
     Replied(u64, u64, Option<u8>),
     Dot(u64, u64),
     Ask,
     Second,
+}
+
+/// A failed connection, of those that hung before.
+const HUNG: u8 = 2;
+/// What fails without a word after so long has hung.
+const HANGS: Duration = Duration::from_secs(10);
+
+fn timestamp(at_us: u64) -> Timestamp {
+    Timestamp(START_MS + at_us / 1000)
 }
 
 struct Session {
@@ -143,6 +152,8 @@ pub(crate) struct World<'a> {
     now_us: u64,
     sessions: BTreeMap<u64, Session>,
     opening: u32,
+    /// Of those, how many no host will ever answer.
+    hanging: u32,
     ask_at: Option<u64>,
     outcome: Outcome,
     faults: Faults,
@@ -184,6 +195,7 @@ impl<'a> World<'a> {
             now_us: 0,
             sessions: BTreeMap::new(),
             opening: 0,
+            hanging: 0,
             ask_at: None,
             outcome: Outcome {
                 delivered: vec![0; usize::try_from(seconds).unwrap_or(0)],
@@ -216,13 +228,22 @@ impl<'a> World<'a> {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp(START_MS + self.now_us / 1000)
+        timestamp(self.now_us)
     }
 
     fn live(&self) -> Live {
         Live {
             up: u32::try_from(self.sessions.len()).unwrap_or(u32::MAX),
             opening: self.opening,
+        }
+    }
+
+    /// The same without those that no host will ever answer: they hold no place and crowd nobody.
+    fn live_but_hanging(&self) -> Live {
+        let live = self.live();
+        Live {
+            opening: live.opening - self.hanging,
+            ..live
         }
     }
 
@@ -233,15 +254,16 @@ impl<'a> World<'a> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Up(id) => {
+            Event::Up(id, begun) => {
                 self.opening -= 1;
                 self.sessions.insert(id, Session { sent: 0 });
                 self.outcome.watch.opened(Duration::from_micros(self.now_us));
-                self.tell(News::Opened);
+                self.tell(News::Opened(timestamp(begun)));
                 self.tell(News::Idle(id));
             }
-            Event::Failed(which) => {
+            Event::Failed(which, begun) => {
                 self.opening -= 1;
+                self.hanging -= u32::from(which == HUNG);
                 self.outcome.throttled += 1;
                 self.outcome.deferred += u64::from(self.algorithm.binds_early());
                 self.note(Refused::Connection);
@@ -249,7 +271,7 @@ impl<'a> World<'a> {
                     0 => ConnectAnswer::TooMany,
                     _ => ConnectAnswer::Dead,
                 };
-                self.tell(News::OpenFailed(answer));
+                self.tell(News::OpenFailed(answer, timestamp(begun)));
             }
             Event::Dot(id, started) => {
                 let refused = match self.model.dot(Duration::from_micros(self.now_us)) {
@@ -366,17 +388,20 @@ impl<'a> World<'a> {
     }
 
     fn open(&mut self, at: Duration) {
-        self.outcome.watch.opening(self.live(), at);
+        self.outcome.watch.opening(self.live_but_hanging(), at);
         self.opening += 1;
-        let live = self.live();
+        let live = self.live_but_hanging();
         let over = (live.up + live.opening).saturating_sub(self.algorithm.connections());
         self.outcome.over_target_max = self.outcome.over_target_max.max(over);
         let (wait, answer) = self.model.connect(at);
+        let begun = self.now_us;
         let event = match answer {
-            ConnectAnswer::Up(id) => Event::Up(id),
-            ConnectAnswer::TooMany => Event::Failed(0),
-            ConnectAnswer::Refused(_) | ConnectAnswer::Dead => Event::Failed(1),
+            ConnectAnswer::Up(id) => Event::Up(id, begun),
+            ConnectAnswer::TooMany => Event::Failed(0, begun),
+            ConnectAnswer::Dead if wait >= HANGS => Event::Failed(HUNG, begun),
+            ConnectAnswer::Refused(_) | ConnectAnswer::Dead => Event::Failed(1, begun),
         };
+        self.hanging += u32::from(matches!(event, Event::Failed(HUNG, _)));
         self.after(wait, event);
     }
 }

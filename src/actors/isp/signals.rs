@@ -110,7 +110,7 @@ impl Isp {
             return state.room.open_withdrawn(site);
         }
         state.room.because(told.evidence.as_ref(), |room| {
-            room.open_failed(site, told.report.action, up, now);
+            room.open_failed(site, attempt.started_at, told.report.action, up, now);
         });
         if up > 0 {
             let observer = &self.tools.surroundings.observer;

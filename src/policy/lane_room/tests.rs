@@ -53,7 +53,7 @@ fn work_is_bound_only_to_a_session_that_is_up_and_asks() {
     room.offer(&site("a"), Class::Transactional, "one");
     assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
     assert_eq!(room.steps(up(1), Timestamp(0)), [], "one connection for one message");
-    room.opened(&site("a"), 1, Timestamp(0));
+    room.opened(&site("a"), Timestamp(0), 1, Timestamp(0));
     room.ask(&site("a"), 7, Timestamp(1));
     assert_eq!(room.steps(up(1), Timestamp(1)), [Step::Give { ticket: 7, work: "one" }]);
     assert_eq!(room.queued(), 0);
@@ -64,7 +64,7 @@ fn a_refused_connection_defers_no_message() {
     let mut room = room(5, None);
     room.offer(&site("a"), Class::Transactional, "one");
     assert_eq!(room.steps(up(0), Timestamp(0)), [open("a")]);
-    room.open_failed(&site("a"), LaneAction::FewerConnections, 1, Timestamp(0));
+    room.open_failed(&site("a"), Timestamp(0), LaneAction::FewerConnections, 1, Timestamp(0));
     assert_eq!(room.queued(), 1);
     let steps = room.steps(up(1), Timestamp(0));
     assert!(
@@ -157,7 +157,7 @@ fn an_idle_session_of_another_site_makes_way_and_a_long_idle_one_is_closed() {
     room.offer(&site("b"), Class::Transactional, "one");
     assert_eq!(room.steps(up(1), Timestamp(0)), [Step::Close { ticket: 1 }]);
     assert_eq!(room.steps(up(0), Timestamp(0)), [open("b")]);
-    room.opened(&site("b"), 1, Timestamp(0));
+    room.opened(&site("b"), Timestamp(0), 1, Timestamp(0));
     room.ask(&site("b"), 2, Timestamp(5));
     assert!(matches!(
         room.steps(up(1), Timestamp(5))[..],
@@ -233,5 +233,37 @@ fn the_pace_of_the_lane_holds_over_all_its_sessions() {
     assert!(
         matches!(steps[..], [Step::Give { .. }, Step::AskAgainAt(Timestamp(1_001))]),
         "{steps:?}"
+    );
+}
+
+#[test]
+fn a_connection_that_hangs_holds_no_place_of_the_lane_but_counts_against_its_pins() {
+    let mut room = room(4, None);
+    let second = |seconds: u64| Timestamp(seconds * 1_000);
+    for _ in 0..20 {
+        room.offer(&site("a"), Class::Broadcast, "news");
+    }
+    let opened = |steps: Vec<Step<&str>>| steps.iter().filter(|step| matches!(step, Step::Open { .. })).count();
+    let mut live = Live { up: 0, opening: 0 };
+    assert_eq!(opened(room.steps(live, second(0))), 1, "the first is waited for");
+    live.opening = 1;
+    assert_eq!(opened(room.steps(live, second(4))), 0);
+    assert_eq!(opened(room.steps(live, second(6))), 1, "it hangs: the next host");
+    room.opened(&site("a"), second(6), 1, second(6));
+    live = Live { up: 1, opening: 1 };
+    let before = room.gate().controller().connections();
+    assert!(opened(room.steps(live, second(7))) >= 1, "beside the one that hangs");
+    room.open_failed(&site("a"), second(0), LaneAction::None, 1, second(30));
+    assert_eq!(
+        room.gate().controller().connections(),
+        before,
+        "no ceiling is learnt from it"
+    );
+    assert_eq!(room.gate().controller().ceiling(), None);
+    let crowd = Live { up: 1, opening: 3 };
+    assert_eq!(
+        opened(room.steps(crowd, second(60))),
+        0,
+        "all places that the pins allow are taken"
     );
 }
