@@ -9,51 +9,55 @@
 //!   where it was refused. At most one decrease an epoch: refusals of messages that began before the last one are old.
 //! - **Hold.** When nothing is delivered after a refusal, the provider has closed the door: nothing is sent but one canary,
 //!   after a pause that doubles. The pause that worked is remembered and kept at once the next time.
-//! - **Probe.** Now and then it goes a step faster, for as long as it takes to use up a second's worth of the provider's
-//!   allowance. What stays unrefused becomes the pace and the next step is twice as large. Probes are paid for by
-//!   deliveries: so many that refusals stay within a share of them, and fewer where a refusal costs a closed door.
+//! - **Probe.** Now and then it goes a step faster, for as long as it takes to use up the provider's allowance. What stays
+//!   unrefused becomes the pace and the next step is twice as large. A refusal that the allowance explains changes nothing.
+//!   Probes are paid for by deliveries: refusals stay within a share of them, and are rarer where one closes the door.
 //!
 //! Never above its pins. Knows nothing of connections.
 
 use std::time::Duration;
 
 use crate::domain::Timestamp;
-use crate::policy::allowance::Allowance;
+use crate::policy::allowance::{Allowance, Climbed};
 use crate::policy::dip::{Dip, RECOVERY};
 use crate::policy::hold::Hold;
 use crate::policy::let_through::LetThrough;
 use crate::policy::lowered::Lowered;
+use crate::policy::pace_refusal::{DEEP_DIP, Refusal, Verdict};
 pub use crate::policy::pace_settings::PaceSettings;
+use crate::policy::probe::Probe;
 use crate::policy::probe_budget::{PROBE_SOONEST, ProbeBudget};
 use crate::policy::rate_meter::RateMeter;
 
-/// Of the rate that was refused, what is sent right after.
-const DIP: f64 = 0.85;
-/// The same when nothing could be measured.
-const DEEP_DIP: f64 = 0.7;
+/// Of the pace, what is sent after a hold while no rate was measured yet: from well below, it meets the provider's rate with few on their way.
+const FIRST_DIP: f64 = 0.35;
+/// The rate at the first refusal may have been faster than what could be seen of it.
+const FIRST_SEEN: f64 = 1.5;
+/// A fall below this part is none that a probe brought about.
+const FELL: f64 = 0.9;
+/// As long as the rate that was refused is this many times the pace, the search goes on soon: after so many messages.
+const FAR: f64 = 1.25;
+const FAR_MESSAGES: f64 = 6.0;
+/// The same where the door closes: later probes are rare.
+const FAR_BOXED: f64 = 1.15;
+/// Where the search is over.
+const NOT_FAR: f64 = 1.1;
 /// The shortest epoch.
 const EPOCH_LEAST: Duration = Duration::from_secs(1);
 /// How far below the measured rate it cruises; grows when it is refused there.
 const MARGIN_FIRST: f64 = 0.015;
-/// No larger than this.
-const MARGIN_MOST: f64 = 0.1;
 /// Where the door closes on a refusal.
 const MARGIN_BOXED: f64 = 0.025;
+/// Beyond it the pace may be this part wrong.
+const PACE_ERROR: f64 = 0.02;
 /// The first step of a probe.
 const STEP_FIRST: f64 = 0.05;
 /// The largest.
 const STEP_MOST: f64 = 0.5;
-/// A probe lasts until this many seconds' worth of messages went out on top, and this many messages.
-const PROBE_EXTRA: f64 = 1.5;
-/// Where the provider's bucket is larger than a second's worth, a probe lasts until that is used up, but not longer.
-const PROBE_LONGEST: Duration = Duration::from_secs(80);
 /// Where the door closes: its time is at most one part in this many.
 const BOXED_PARTS: u32 = 100;
 /// The search there begins this long after it opened for the first time.
 const BOXED_SEARCH: Duration = Duration::from_secs(10);
-/// Of the pace, what a probe must have sent to prove anything; of its own rate, what counts as all of it.
-const PROVED_LEAST: f64 = 1.01;
-const PROVED_WHOLE: f64 = 0.95;
 /// A shorter pause says nothing about the rate.
 const TELLING_PAUSE: Duration = Duration::from_millis(1_500);
 /// A door that opens again sooner was none.
@@ -88,6 +92,8 @@ pub struct Pace {
     closed_for: Duration,
     epoch: Timestamp,
     through: LetThrough,
+    /// Messages between the two refusals that told the pace; 0: it was not measured.
+    told_by: u64,
     allowance: Allowance,
     budget: ProbeBudget,
     lowered: Lowered,
@@ -97,14 +103,6 @@ pub struct Pace {
     latency: f64,
     tokens: f64,
     filled_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Probe {
-    rate: f64,
-    since: Timestamp,
-    sent: f64,
-    until: Timestamp,
 }
 
 /// An old and a new rate, messages a second; none: no limit.
@@ -128,6 +126,7 @@ impl Pace {
             closed_for: Duration::ZERO,
             epoch: Timestamp(0),
             through: LetThrough::new(now, true),
+            told_by: 0,
             allowance: Allowance::new(now),
             budget: ProbeBudget::default(),
             lowered: Lowered::new(now),
@@ -177,7 +176,7 @@ impl Pace {
     pub fn rate(&self, now: Timestamp) -> Option<f64> {
         let base = self
             .probe
-            .map(|probe| probe.rate)
+            .map(|probe| probe.rate())
             .or(self.cruise)
             .map(|rate| self.pinned(rate));
         let Some(base) = base else {
@@ -200,8 +199,9 @@ impl Pace {
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         self.allowed(now)?;
         self.sent.count(now);
+        self.allowance.on_sent();
         if let Some(probe) = &mut self.probe {
-            probe.sent += 1.0;
+            probe.on_sent();
         }
         Ok(())
     }
@@ -250,7 +250,6 @@ impl Pace {
         let seconds = now.since(started).as_secs_f64();
         self.latency += (seconds - self.latency) / 20.0;
         self.minute.count(now);
-        self.allowance.on_delivered();
         self.through.on_delivered(now);
         let hold = self.hold.filter(|hold| hold.is_canary(started))?;
         self.reopen(hold, now)
@@ -271,27 +270,24 @@ impl Pace {
         let old = self.cruise;
         let offered = self.cruise.and(self.rate(now));
         let was_probe = self.probe.take().is_some();
-        self.begin_epoch(was_probe, now);
+        let climbed = self.begin_epoch(was_probe, (started, offered.unwrap_or(0.0)), now);
         let Some(offered) = offered else {
             self.first_refusal(now);
             return Some((old, self.cruise));
         };
         let dry = self.through.is_nothing(now);
-        let (cruise, depth) = match self.through.measured(self.latency, now) {
-            Some(rate) => self.after_measuring(rate, offered, was_probe),
-            None if was_probe => (old.unwrap_or(offered).min(offered * 0.98), DIP),
-            // Less than what is offered, and no more than whole messages allow.
-            None => {
-                let at_most = self.through.at_most(now).unwrap_or(f64::INFINITY);
-                ((offered * 0.95).min(at_most), DEEP_DIP / 0.95)
-            }
+        let refusal = Refusal {
+            offered,
+            cruise: old.unwrap_or(offered),
+            margin: self.margin,
+            was_probe,
+            climbed,
+            told_by: self.told_by,
+            through: &self.through,
+            latency: self.latency,
         };
-        self.cruise = Some(self.pinned(cruise));
-        if let Some((old, new)) = old.zip(self.cruise) {
-            self.lowered.on_change(old, new, now);
-        }
-        self.refused = Some(self.refused.map_or(offered, |known| known.min(offered)).max(cruise));
-        self.dip = Some(Dip::new(depth, now));
+        let verdict = refusal.verdict(now);
+        self.follow(verdict, offered, was_probe, now);
         self.schedule_probe(now);
         if self.closed_for > Duration::ZERO {
             self.hold(self.closed_for, now);
@@ -299,12 +295,33 @@ impl Pace {
             self.hold(
                 self.settings
                     .hold_first
-                    .max(Duration::from_secs_f64((1.0 / cruise).min(600.0))),
+                    .max(Duration::from_secs_f64((1.0 / verdict.cruise).min(600.0))),
                 now,
             );
         }
         self.through = LetThrough::new(now.plus(self.settle()), false);
         Some((old, self.cruise))
+    }
+
+    fn follow(&mut self, verdict: Verdict, offered: f64, was_probe: bool, now: Timestamp) {
+        let old = self.cruise;
+        self.cruise = Some(self.pinned(verdict.cruise));
+        self.margin = verdict.margin;
+        self.refused = Some(if verdict.is_explained {
+            offered.min(NOT_FAR * verdict.cruise)
+        } else {
+            self.told_by = if was_probe { 0 } else { self.through.messages() };
+            let known = self.refused.map_or(offered, |known| known.min(offered));
+            known.max(verdict.cruise)
+        });
+        if let Some((old, new)) = old.zip(self.cruise) {
+            self.lowered.on_change(old, new, now);
+            if !was_probe && new < FELL * old {
+                self.budget.void();
+            }
+        }
+        (self.tokens, self.filled_at) = (self.tokens.min(0.0), self.filled_at.max(now));
+        self.dip = Some(Dip::new(verdict.depth, now));
     }
 
     /// A message that was begun at `started` met an answer that says nothing about the rate: a canary tells nothing.
@@ -336,7 +353,7 @@ impl Pace {
     fn first_refusal(&mut self, now: Timestamp) {
         let seen = self.sent.per_second(now).max(1.0 / EPOCH_LEAST.as_secs_f64());
         self.cruise = Some(self.pinned(seen * 0.95));
-        self.refused = Some(seen);
+        self.refused = Some(seen * FIRST_SEEN);
         self.hold(self.settings.hold_first.max(Duration::from_secs_f64(1.0 / seen)), now);
         self.dip = Some(Dip::new(DEEP_DIP, now));
         self.tokens = 0.0;
@@ -344,29 +361,18 @@ impl Pace {
         self.through = LetThrough::new(now.plus(self.settle()), false);
     }
 
-    fn after_measuring(&mut self, measured: f64, offered: f64, was_probe: bool) -> (f64, f64) {
-        let cruise = self.cruise.unwrap_or(offered);
-        let kept = measured * (1.0 - self.margin);
-        if was_probe {
-            let cruise = cruise.max(kept).min(offered * 0.98);
-            return (cruise, DIP * offered / cruise);
-        }
-        // Refused although it was no faster than what went through: its own unevenness did it.
-        if offered <= 1.005 * measured {
-            self.margin = (self.margin * 1.5).min(MARGIN_MOST);
-        }
-        let cruise = kept.min(offered * 0.97);
-        (cruise, (DIP * offered / cruise).min(1.0))
-    }
-
-    fn begin_epoch(&mut self, is_probe: bool, now: Timestamp) {
+    /// Gives the climb that this refusal of a message `(begun, at this rate)` ends.
+    fn begin_epoch(&mut self, is_probe: bool, (started, rate): (Timestamp, f64), now: Timestamp) -> Option<Climbed> {
         let length = EPOCH_LEAST + Duration::from_secs_f64(self.latency.min(60.0));
         self.epoch = now.plus(length);
         if is_probe {
             self.budget.on_probe_refused(now);
         }
-        self.allowance.on_refused(now);
         self.step = STEP_FIRST;
+        let after = rate * now.since(started).as_secs_f64();
+        let below = self.cruise.unwrap_or(0.0) * (self.margin + PACE_ERROR);
+        let refilled = Allowance::refilled(below, self.through.since(), now);
+        self.allowance.on_refused(started, after, refilled)
     }
 
     fn settle(&self) -> Duration {
@@ -381,14 +387,18 @@ impl Pace {
     fn reopen(&mut self, hold: Hold, now: Timestamp) -> Option<PaceChange> {
         let old = self.cruise;
         self.hold = None;
-        self.dip = Some(Dip::new(DEEP_DIP, now));
+        let depth = if self.told_by == 0 { FIRST_DIP } else { DEEP_DIP };
+        self.dip = Some(Dip::new(depth, now));
         self.tokens = 0.0;
         self.filled_at = now;
         let closed = hold.lasted(now);
         let was_closed = closed >= BOX_LEAST && (hold.refused() > 0 || self.closed_for > Duration::ZERO);
-        // Where its allowance was full again, the slow start after a hold would pass for a slow provider.
-        let from = if was_closed { now.plus(RECOVERY / 2) } else { now };
-        self.through = LetThrough::new(from, was_closed);
+        self.through = if was_closed {
+            // Its allowance was full again: the slow start after a hold would pass for a slow provider.
+            LetThrough::new(now.plus(RECOVERY / 2), true)
+        } else {
+            self.through.resumed(now)
+        };
         let cruise = self.cruise?;
         if was_closed {
             let is_first = self.closed_for.is_zero();
@@ -419,36 +429,30 @@ impl Pace {
                 wait.max(self.closed_for * BOXED_PARTS)
             };
         } else if far {
-            wait = wait.min(RECOVERY);
+            wait = wait.min(RECOVERY.max(Duration::from_secs_f64(FAR_MESSAGES / cruise)));
         }
         self.probe_at = now.plus(wait);
     }
 
     /// Whether it is known to be far below what was refused.
     fn is_far(&self) -> bool {
+        let far = if self.closed_for.is_zero() { FAR } else { FAR_BOXED };
         self.cruise
             .zip(self.refused)
-            .is_some_and(|(cruise, refused)| refused > 1.15 * cruise)
+            .is_some_and(|(cruise, refused)| refused > far * cruise)
     }
 
     fn turn_probe(&mut self, now: Timestamp) {
         let Some(cruise) = self.cruise else { return };
         if let Some(probe) = self.probe {
-            if now < probe.until {
+            if !probe.is_over(now) {
                 return;
             }
             self.probe = None;
-            // No more is proved than went out.
-            let proved = probe.sent / now.since(probe.since).as_secs_f64().max(0.001);
-            if proved < cruise * PROVED_LEAST {
+            let Some(rate) = probe.proved(cruise, now) else {
                 self.probe_at = now.plus(PROBE_SOONEST);
                 self.allowance.forget_climb();
                 return;
-            }
-            let rate = if proved < PROVED_WHOLE * probe.rate {
-                proved
-            } else {
-                probe.rate
             };
             self.cruise = Some(self.pinned(rate));
             self.change = Some((Some(cruise), self.cruise));
@@ -469,18 +473,13 @@ impl Pace {
         let halfway = self
             .refused
             .filter(|_| self.is_far())
-            .map_or(0.0, |refused| (refused / cruise - 1.0) / 2.0);
-        let step = self.step.max(halfway).min(STEP_MOST);
+            .map(|refused| (refused / cruise - 1.0) / 2.0);
+        let least = halfway.unwrap_or_else(|| self.allowance.step(cruise, self.latency));
+        let step = self.step.max(least).min(STEP_MOST);
         self.budget.on_probe();
-        let allowance = self.allowance.on_probe(cruise, now);
-        let shortest = PROBE_EXTRA * (1.0_f64).max(1.0 / cruise) / step;
-        let seconds = shortest.max((PROBE_EXTRA * allowance / cruise / step).min(PROBE_LONGEST.as_secs_f64()));
-        self.probe = Some(Probe {
-            rate: (cruise * (1.0 + step)).min(most.unwrap_or(f64::INFINITY)),
-            since: now,
-            sent: 0.0,
-            until: now.plus(Duration::from_secs_f64(seconds)),
-        });
+        let lasts = self.allowance.on_probe(cruise, step, now);
+        let rate = (cruise * (1.0 + step)).min(most.unwrap_or(f64::INFINITY));
+        self.probe = Some(Probe::new(rate, lasts, now));
     }
 
     fn pinned(&self, rate: f64) -> f64 {

@@ -57,6 +57,12 @@ impl ProbeBudget {
         self.counted_until = now.plus(COUNTED_FOR);
     }
 
+    /// The rate fell by itself: what is refused now is not the price of the last probe.
+    pub fn void(&mut self) {
+        self.open = false;
+        self.counted_until = Timestamp(0);
+    }
+
     /// The next probe begins: the account of the last one is closed.
     pub fn on_probe(&mut self) {
         if std::mem::take(&mut self.open) {
