@@ -52,6 +52,9 @@ pub(super) struct Facts {
     open_intent: bool,
     ambiguous: u32,
     pub(super) copies: u32,
+    /// When the first of them was kept, after it was due.
+    pub(super) delay: Option<Duration>,
+    first_due_at: Timestamp,
     /// Transactions in which receivers know of it.
     pub(super) in_session: u32,
     end: Option<State>,
@@ -133,6 +136,8 @@ impl Book {
             mail,
             expires_at: due_at.plus(mail.life),
             due_at: Some(due_at),
+            delay: None,
+            first_due_at: due_at,
             fence: Fence(0),
             intents: Vec::new(),
             open_intent: false,
@@ -261,8 +266,9 @@ impl Book {
     }
 
     /// I3: a copy is in a mailbox.
-    pub(super) fn kept(&mut self, number: u32) {
+    pub(super) fn kept(&mut self, number: u32, now: Timestamp) {
         let facts = self.mails.get_mut(&number).expect("all mail is known");
+        facts.delay.get_or_insert(now.since(facts.first_due_at));
         facts.copies += 1;
         let (copies, ambiguous, class) = (facts.copies, facts.ambiguous, facts.mail.class);
         self.rule(copies <= 1 + ambiguous, "I3", || {

@@ -10,6 +10,7 @@
 //! ```
 
 mod book;
+mod isolation;
 mod mail;
 mod names;
 mod network;

@@ -88,6 +88,8 @@ pub(super) struct Plan {
     pub(super) dns_fails: u32,
     /// Lookups that take longer than anybody waits.
     pub(super) dns_stalls: u32,
+    /// Every wait takes its longest time: what one domain draws changes nothing for another.
+    pub(super) steady: bool,
 }
 
 impl Plan {
@@ -126,6 +128,7 @@ impl Plan {
             store_spells: some(&mut chance, 30),
             dns_fails: some(&mut chance, 500),
             dns_stalls: some(&mut chance, 500),
+            steady: false,
         }
     }
 

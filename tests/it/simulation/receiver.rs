@@ -224,14 +224,16 @@ impl Talk {
         if self.comes(manners.loses_after_dot) {
             self.tell(&format!("loses the reply of u{number}, kept: {keeps_without_reply}"));
             if keeps_without_reply {
-                self.world.book().kept(number);
+                let now = self.world.now();
+                self.world.book().kept(number, now);
             }
             return Err(Over);
         }
         if self.comes(manners.silent_after_dot) {
             self.tell(&format!("is silent about u{number}, kept: {keeps_without_reply}"));
             if keeps_without_reply {
-                self.world.book().kept(number);
+                let now = self.world.now();
+                self.world.book().kept(number, now);
             }
             return self.hush().await;
         }
@@ -265,6 +267,7 @@ impl Talk {
 
     fn keep(&self, number: u32) {
         self.tell(&format!("keeps u{number}"));
-        self.world.book().kept(number);
+        let now = self.world.now();
+        self.world.book().kept(number, now);
     }
 }

@@ -55,28 +55,8 @@ struct Run {
 
 /// Runs it all.
 pub(super) async fn run(world: Arc<World>) {
-    let (receivers, mut incoming) = unbounded_channel();
-    let world_of_receivers = Arc::clone(&world);
-    spawn_local(async move {
-        while let Some(connection) = incoming.recv().await {
-            spawn_local(receiver::serve(Arc::clone(&world_of_receivers), connection));
-        }
-    });
-    let put = world.memory.put_domain(mail::sending_domain()).await;
-    put.expect("the memory takes everything");
-    let plan = world.book().plan.clone();
-    let mut chance = Rng::with_seed(plan.seed ^ 0xc0de);
-    let mut run = Run {
-        to_come: mails(&plan, &mut chance),
-        world,
-        chance,
-        places: (0..plan.nodes).map(|_| Place::Down(BEGIN)).collect(),
-        frozen: BTreeMap::new(),
-        spell_until: BEGIN,
-        receivers,
-        healed_at: None,
-    };
-    let chaos = plan.chaos.as_secs();
+    let chaos = world.book().plan.chaos.as_secs();
+    let mut run = Run::new(world).await;
     for second in 0..chaos {
         run.arrive(second).await;
         run.chaos();
@@ -85,13 +65,17 @@ pub(super) async fn run(world: Arc<World>) {
     run.heal();
     run.finish().await;
     run.probe().await;
-    for place in run.places {
-        if let Place::Up(node) = place {
-            node.kill(&run.world);
-        }
+    run.end();
+}
+
+/// Runs mail for so long, without faults but those of the plan's receivers.
+pub(super) async fn run_calm(world: Arc<World>, lasts: Duration) {
+    let mut run = Run::new(world).await;
+    for second in 0..lasts.as_secs() {
+        run.arrive(second).await;
+        run.second().await;
     }
-    run.world.book().check_waits();
-    stop_if_broken(&run.world);
+    run.end();
 }
 
 /// The mail of a plan.
@@ -127,6 +111,40 @@ fn stop_if_broken(world: &World) {
 }
 
 impl Run {
+    async fn new(world: Arc<World>) -> Self {
+        let (receivers, mut incoming) = unbounded_channel();
+        let world_of_receivers = Arc::clone(&world);
+        spawn_local(async move {
+            while let Some(connection) = incoming.recv().await {
+                spawn_local(receiver::serve(Arc::clone(&world_of_receivers), connection));
+            }
+        });
+        let put = world.memory.put_domain(mail::sending_domain()).await;
+        put.expect("the memory takes everything");
+        let plan = world.book().plan.clone();
+        let mut chance = Rng::with_seed(plan.seed ^ 0xc0de);
+        Self {
+            to_come: mails(&plan, &mut chance),
+            world,
+            chance,
+            places: (0..plan.nodes).map(|_| Place::Down(BEGIN)).collect(),
+            frozen: BTreeMap::new(),
+            spell_until: BEGIN,
+            receivers,
+            healed_at: None,
+        }
+    }
+
+    fn end(self) {
+        for place in self.places {
+            if let Place::Up(node) = place {
+                node.kill(&self.world);
+            }
+        }
+        self.world.book().check_waits();
+        stop_if_broken(&self.world);
+    }
+
     /// After this, nothing that went wrong keeps a lane shut any more.
     fn pauses(&self) -> Duration {
         NAMES_FAIL_FOR + self.world.book().plan.pauses.1 + LEASE * 2

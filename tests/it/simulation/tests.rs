@@ -59,7 +59,7 @@ fn asked_for() -> Option<u64> {
     Some(text.parse().expect("POSTHASTE_SEED is a number"))
 }
 
-fn fresh(test: u64) -> u64 {
+pub(super) fn fresh(test: u64) -> u64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "each run of the tests tries seeds that nobody has seen"

@@ -69,7 +69,14 @@ impl World {
 
     /// Up to so many milliseconds.
     pub(super) async fn wait_up_to(&self, millis: u64) {
-        let wait = self.book().chance.u64(0..=millis);
+        let wait = {
+            let mut book = self.book();
+            if book.plan.steady {
+                millis
+            } else {
+                book.chance.u64(0..=millis)
+            }
+        };
         if wait > 0 {
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
