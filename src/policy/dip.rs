@@ -9,6 +9,9 @@ use crate::domain::Timestamp;
 /// The time in which a pace comes back.
 pub const RECOVERY: Duration = Duration::from_secs(10);
 
+/// Of what is sent, what is left after a further refusal.
+const DEEPER: f64 = 0.8;
+
 /// One yielding.
 #[derive(Debug, Clone, Copy)]
 pub struct Dip {
@@ -24,6 +27,12 @@ impl Dip {
             depth: depth.clamp(0.0, 1.0),
             since: now,
         }
+    }
+
+    /// The same from now on, but deeper than it is.
+    #[must_use]
+    pub fn deeper(&self, now: Timestamp) -> Self {
+        Self::new(self.part(now) * DEEPER, now)
     }
 
     /// The part of the pace that holds now.

@@ -6,7 +6,8 @@
 //! - **Measure.** At two refusals the provider's own allowance was used up; what it let through between them is at most its
 //!   rate times that time, and about that. The pace cruises a margin below. No model of its bucket is needed.
 //! - **Yield.** A refusal brings the pace down by at least 15 % at once; it comes back on a cubic curve in ten seconds, flat
-//!   where it was refused. At most one decrease an epoch: refusals of messages that began before the last one are old.
+//!   where it was refused. At most one decrease an epoch: refusals of what began before are old, of what began
+//!   later deepen the dip.
 //! - **Hold.** When nothing is delivered after a refusal, the provider has closed the door: nothing is sent but one canary,
 //!   after a pause that doubles. The pause that worked is remembered and kept at once the next time.
 //! - **Probe.** Now and then it goes a step faster, for as long as it takes to use up the provider's allowance. What stays
@@ -91,6 +92,8 @@ pub struct Pace {
     blocked: Option<(f64, Timestamp)>,
     closed_for: Duration,
     epoch: Timestamp,
+    /// The last refusal.
+    heard: Timestamp,
     through: LetThrough,
     /// Messages between the two refusals that told the pace; 0: it was not measured.
     told_by: u64,
@@ -125,6 +128,7 @@ impl Pace {
             blocked: None,
             closed_for: Duration::ZERO,
             epoch: Timestamp(0),
+            heard: Timestamp(0),
             through: LetThrough::new(now, true),
             told_by: 0,
             allowance: Allowance::new(now),
@@ -265,6 +269,10 @@ impl Pace {
             return None;
         }
         if started < self.epoch {
+            // It began after the last refusal was heard of: even less gets through now.
+            if started > self.heard {
+                (self.dip, self.heard) = (self.dip.map(|dip| dip.deeper(now)), now);
+            }
             return None;
         }
         let old = self.cruise;
@@ -364,7 +372,7 @@ impl Pace {
     /// Gives the climb that this refusal of a message `(begun, at this rate)` ends.
     fn begin_epoch(&mut self, is_probe: bool, (started, rate): (Timestamp, f64), now: Timestamp) -> Option<Climbed> {
         let length = EPOCH_LEAST + Duration::from_secs_f64(self.latency.min(60.0));
-        self.epoch = now.plus(length);
+        (self.epoch, self.heard) = (now.plus(length), now);
         if is_probe {
             self.budget.on_probe_refused(now);
         }

@@ -30,6 +30,21 @@ fn one_burst_of_refusals_is_one_decrease() {
 }
 
 #[test]
+fn further_refusals_of_an_epoch_deepen_the_dip_if_they_began_after_the_first() {
+    let mut pace = limited(100.0);
+    let now = Timestamp(60 * SECOND);
+    pace.on_delivered(now, now);
+    let cruise = pace.on_refused(now, now).unwrap().1;
+    let later = now.plus(Duration::from_millis(300));
+    let before = pace.rate(later).unwrap();
+    assert_eq!(pace.on_refused(now, later), None);
+    assert_eq!(pace.rate(later), Some(before), "it was under way");
+    assert_eq!(pace.on_refused(now.plus(Duration::from_millis(200)), later), None);
+    assert!(pace.rate(later).unwrap() < 0.81 * before);
+    assert_eq!(pace.cruise(), cruise);
+}
+
+#[test]
 fn after_a_refusal_no_more_than_nine_tenths_go_out_at_once_and_it_comes_back_in_ten_seconds() {
     let mut pace = limited(100.0);
     let now = Timestamp(60 * SECOND);
